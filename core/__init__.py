@@ -1,0 +1,1 @@
+"""Layers, architectures and arithmetic of convolutional networks, on any Keras backend."""

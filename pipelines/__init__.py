@@ -1,0 +1,1 @@
+"""The applications: a public module here is a subcommand of `fieldsight`."""
