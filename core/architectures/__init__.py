@@ -1,0 +1,6 @@
+"""Architectures: functions that return an uncompiled `keras.Model` of logits."""
+
+from fieldsight.core.architectures.lenet import lenet5
+from fieldsight.core.architectures.mlp import mlp
+
+__all__ = ["lenet5", "mlp"]

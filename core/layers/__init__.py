@@ -1,0 +1,17 @@
+"""Layers that own weights or state; importing this registers them all with Keras."""
+
+from fieldsight.core.layers.initializers import FanInUniform
+from fieldsight.core.layers.radial_basis import RadialBasis, digit_bitmaps
+from fieldsight.core.layers.squashing import scaled_tanh
+from fieldsight.core.layers.subsampling import Subsampling2D
+from fieldsight.core.layers.table_convolution import LENET_TABLE, TableConv2D
+
+__all__ = [
+    "LENET_TABLE",
+    "FanInUniform",
+    "RadialBasis",
+    "Subsampling2D",
+    "TableConv2D",
+    "digit_bitmaps",
+    "scaled_tanh",
+]
