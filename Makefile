@@ -121,6 +121,7 @@ elif [ -z "$$python" ]; then \
   echo "No Python that fits was found. Install one, or name it with PYTHON=/path/to/python3.12:" >&2; \
   echo "  Debian, Ubuntu:  sudo apt-get install python3 python3-venv" >&2; \
   echo "  Fedora, RHEL:    sudo dnf install python3.12" >&2; \
+  echo "  macOS:           brew install python@3.12" >&2; \
   exit 2; \
 fi
 endef
