@@ -1,0 +1,368 @@
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldsight.core import inspection
+
+layers = keras.layers
+
+
+def constant(values: Any) -> Any:
+    return keras.initializers.Constant(np.asarray(values, "float32"))
+
+
+def two_maps(*tail: Any) -> keras.Model:
+    """Maps A0 = x and A1 = -x, averaged, then logits (2 a0 + 1 a1, -1 a0 + 3 a1)."""
+    inputs = keras.Input((2, 3, 1))
+    maps = layers.Conv2D(2, 1, kernel_initializer=constant([[[[1, -1]]]]), name="maps")(inputs)
+    outputs = layers.GlobalAveragePooling2D()(maps)
+    outputs = layers.Dense(2, kernel_initializer=constant([[2, -1], [1, 3]]), name="d")(outputs)
+    for layer in tail:
+        outputs = layer(outputs)
+    return keras.Model(inputs, outputs)
+
+
+X = np.array([[1, -2, 3], [0, 4, -6]], "float32")[None, :, :, None]
+
+
+# The score of class c is sum_k w[k, c] mean(A_k), so alpha_k = w[k, c] / 6 and the map is
+# relu(w[0, c] x - w[1, c] x) / 6: class 0 gives relu(x) / 6, class 1 relu(-4 x) / 6.
+@pytest.mark.parametrize(
+    ("class_index", "expected"),
+    [(0, [[1, 0, 3], [0, 4, 0]]), (1, [[0, 8, 0], [0, 0, 24]]), (None, [[1, 0, 3], [0, 4, 0]])],
+)
+@pytest.mark.parametrize(
+    "tail",
+    [
+        list,
+        lambda: [layers.Softmax()],
+        lambda: [layers.Activation("softmax", dtype="float32")],
+        lambda: [layers.Activation("sigmoid"), layers.Dropout(0.5)],
+    ],
+)
+def test_grad_cam_is_the_map_computed_by_hand(class_index: Any, expected: Any, tail: Any) -> None:
+    # x sums to 0: the logits are equal, and the first is taken when no class is asked for.
+    maps = inspection.grad_cam(two_maps(*tail()), X, class_index=class_index)
+    np.testing.assert_allclose(maps[0], np.array(expected) / 6, rtol=1e-5)
+
+
+def test_softmax_inside_the_last_dense_layer_does_not_change_the_map() -> None:
+    bare = two_maps()
+    squashed = two_maps()
+    squashed.get_layer("d").activation = keras.activations.softmax
+    np.testing.assert_allclose(
+        inspection.grad_cam(squashed, 3 * X, class_index=1),
+        inspection.grad_cam(bare, 3 * X, class_index=1),
+        rtol=1e-5,
+    )
+    assert squashed.get_layer("d").activation is keras.activations.softmax
+
+
+def test_each_picture_has_its_own_class() -> None:
+    pictures = np.concatenate([X, X, X])
+    maps = inspection.grad_cam(two_maps(), pictures, class_index=[1, 0, 1], batch_size=2)
+    np.testing.assert_allclose(maps[0], maps[2])
+    np.testing.assert_allclose(maps[1, 1], [0, 4 / 6, 0], rtol=1e-5)
+
+
+def test_grad_cam_lies_where_an_unpadded_convolution_looked() -> None:
+    # A 3x3 kernel that copies its centre turns 9x9 into 7x7, whose cell (0, 0) is pixel (1, 1).
+    kernel = np.zeros((3, 3, 1, 1))
+    kernel[1, 1] = 1
+    model = keras.Sequential(
+        [
+            keras.Input((9, 9, 1), dtype="uint8"),
+            layers.Rescaling(1.0),
+            layers.Conv2D(1, 3, kernel_initializer=constant(kernel)),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    picture = np.zeros((1, 9, 9, 1), "uint8")
+    picture[0, 1, 6] = 49
+    expected = np.zeros((9, 9))
+    expected[0:2, 6] = 1  # row 0 lies outside the cells' centres: the nearest is taken
+    np.testing.assert_allclose(inspection.grad_cam(model, picture)[0], expected, atol=1e-6)
+
+
+def test_gradient_goes_through_the_branch_after_the_layer_alone() -> None:
+    # score = mean(A + x) with A = 2 x: the skip past the layer is no part of dscore/dA = 1/6.
+    inputs = keras.Input((2, 3, 1))
+    double = layers.Conv2D(1, 1, kernel_initializer=constant([[[[2]]]]), name="double")(inputs)
+    total = layers.Add()([double, inputs])
+    outputs = layers.GlobalAveragePooling2D()(total)
+    model = keras.Model(inputs, outputs)
+    maps = inspection.grad_cam(model, X, class_index=0, layer="double")
+    np.testing.assert_allclose(maps[0], np.maximum(2 * X[0, :, :, 0], 0) / 6, rtol=1e-5)
+
+
+def small(inner: bool, sequential: bool = False) -> keras.Model:
+    keras.utils.set_random_seed(7)
+    body = [
+        layers.Conv2D(3, 3, activation="relu", name="c1"),
+        layers.BatchNormalization(name="bn"),
+        layers.MaxPooling2D(2, name="s2"),
+        layers.Conv2D(4, 3, padding="same", activation="tanh", name="c3"),
+    ]
+    head = [layers.Flatten(), layers.Dropout(0.9), layers.Dense(5), layers.Softmax()]
+    if sequential:
+        return keras.Sequential([keras.Input((12, 12, 1)), *body, *head])
+    inputs = tensor = keras.Input((12, 12, 1))
+    if inner:
+        inner_inputs = inner_tensor = keras.Input((12, 12, 1))
+        for layer in body:
+            inner_tensor = layer(inner_tensor)
+        tensor = keras.Model(inner_inputs, inner_tensor, name="backbone")(tensor)
+    for layer in head if inner else body + head:
+        tensor = layer(tensor)
+    return keras.Model(inputs, tensor)
+
+
+def pictures(n: int = 6) -> Any:
+    return np.random.default_rng(3).random((n, 12, 12, 1), "float32")
+
+
+def test_flat_nested_and_sequential_models_are_seen_alike() -> None:
+    flat, nested, sequential = small(False), small(True), small(False, sequential=True)
+    for model in (nested, sequential):
+        model.set_weights(flat.get_weights())
+    for model, prefix in ((nested, "backbone/"), (sequential, "")):
+        seen, expected = inspection.feature_maps(model, pictures()), None
+        expected = inspection.feature_maps(flat, pictures())
+        for name in ("c1", "bn", "s2", "c3"):
+            np.testing.assert_allclose(seen[prefix + name], expected[name], atol=1e-6)
+        np.testing.assert_allclose(
+            inspection.grad_cam(model, pictures()), inspection.grad_cam(flat, pictures()), atol=1e-6
+        )
+        np.testing.assert_array_equal(inspection.filters(model), inspection.filters(flat))
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_the_last_feature_map_is_the_models_answer(sequential: bool) -> None:
+    model = small(False, sequential)
+    maps = inspection.feature_maps(model, pictures(5), batch_size=2)
+    answer = keras.ops.convert_to_numpy(model(pictures(5)))
+    np.testing.assert_allclose(list(maps.values())[-1], answer, atol=1e-6)
+    assert maps["c1"].shape == (5, 10, 10, 3)
+
+
+def test_looking_leaves_the_model_as_it_was() -> None:
+    model = small(False)
+    layer = model.get_layer("c1")
+    before = [np.array(weight) for weight in model.get_weights()]
+    nodes = len(layer._inbound_nodes)
+    inspection.feature_maps(model, pictures())
+    inspection.grad_cam(model, pictures())
+    assert len(layer._inbound_nodes) == nodes
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_filters_are_one_kernel_a_row() -> None:
+    kernel = np.arange(3 * 3 * 2 * 4).reshape(3, 3, 2, 4)
+    model = keras.Sequential(
+        [keras.Input((5, 5, 2)), layers.Conv2D(4, 3, kernel_initializer=constant(kernel))]
+    )
+    np.testing.assert_array_equal(inspection.filters(model)[2], kernel[..., 2])
+
+
+@pytest.mark.parametrize("batch_size", [3, 100])
+def test_the_planted_maximum_is_found(batch_size: int) -> None:
+    model = two_sided((8, 6, 1))
+    images = np.random.default_rng(0).random((10, 8, 6, 1), "float32")
+    images[6, 5, 2] = 9
+    images[1, 0, 0] = 8
+    images[4, 7, 5] = -7
+    top = inspection.top_images(model, images, "sides", 2, batch_size=batch_size)
+    assert top.cells is not None
+    assert top.boxes is not None
+    assert top.indices[0].tolist() == [6, 1]
+    assert top.values[0].tolist() == [9, 8]
+    assert top.cells[0].tolist() == [[5, 2], [0, 0]]
+    assert top.boxes[0].tolist() == [[[5, 2], [6, 3]], [[0, 0], [1, 1]]]
+    assert top.indices[1, 0] == 4
+    assert top.values[1, 0] == 7
+
+
+def two_sided(shape: tuple[int, int, int]) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Conv2D(2, 1, kernel_initializer=constant([[[[1, -1]]]]), name="sides"),
+            layers.Flatten(),
+            layers.Dense(3, name="vector"),
+        ]
+    )
+
+
+def test_units_of_a_vector_have_no_place_in_the_picture() -> None:
+    top = inspection.top_images(two_sided((4, 4, 1)), np.ones((2, 4, 4, 1)), "vector", 5)
+    assert top.indices.tolist() == [[0, 1]] * 3  # equal values keep the pictures' order
+    assert top.cells is None
+    assert top.boxes is None
+
+
+def vgg16() -> keras.Model:
+    blocks: list[Any] = [keras.Input((512, 512, 1))]
+    for convolutions in (2, 2, 3, 3, 3):
+        blocks += [layers.Conv2D(1, 3, padding="same") for _ in range(convolutions)]
+        blocks += [layers.MaxPooling2D(2)]
+    return keras.Sequential([*blocks, layers.ReLU(name="last")])
+
+
+def alexnet_v2() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((224, 224, 1)),
+            layers.Conv2D(1, 11, 4),
+            layers.MaxPooling2D(3, 2),
+            layers.Conv2D(1, 5, padding="same"),
+            layers.MaxPooling2D(3, 2),
+            *[layers.Conv2D(1, 3, padding="same") for _ in range(3)],
+            layers.MaxPooling2D(3, 2, name="last"),
+        ]
+    )
+
+
+# Araujo, Norris and Sim, Computing receptive fields of convolutional neural networks, Distill
+# 2019, table of models: receptive field, effective stride, effective padding.
+@pytest.mark.parametrize(
+    ("build", "field", "stride", "padding"), [(vgg16, 212, 32, 90), (alexnet_v2, 195, 32, 64)]
+)
+def test_receptive_fields_are_the_published_ones(
+    build: Any, field: int, stride: int, padding: int
+) -> None:
+    model = build()
+    found = inspection.receptive_field(model, "last", model.input_shape[1:])
+    assert found == ((field,) * 2, (stride,) * 2, (-padding,) * 2)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["conv", "pool", "zeros", "crop"]),
+            st.integers(1, 3),
+            st.integers(1, 2),
+            st.sampled_from(["valid", "same"]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.data(),
+)
+def test_a_cell_changes_with_the_pixels_of_its_field_and_no_others(
+    steps: list[tuple[str, int, int, str]], data: st.DataObject
+) -> None:
+    stack: list[Any] = [keras.Input((19, 1)), layers.Conv1D(1, 1, kernel_initializer="ones")]
+    for kind, size, strides, padding in steps:
+        if kind == "conv":
+            ones = {"kernel_initializer": "ones", "padding": padding}
+            stack.append(layers.Conv1D(1, size, strides, **ones))
+        elif kind == "pool":
+            stack.append(layers.AveragePooling1D(size, strides, padding=padding))
+        elif kind == "zeros":
+            stack.append(layers.ZeroPadding1D((size, strides)))
+        else:
+            stack.append(layers.Cropping1D((size - 1, strides - 1)))
+    stack.append(layers.Identity(name="end"))
+    model = keras.Sequential(stack)
+    field = inspection.receptive_field(model, "end", (19, 1))
+    assert field is not None
+    pixel = data.draw(st.integers(0, 18))
+    picture = np.zeros((1, 19, 1), "float32")
+    picture[0, pixel] = 1
+    answers = inspection.feature_maps(model, picture, layers=["end"])["end"][0, :, 0]
+    starts = field.start[0] + field.stride[0] * np.arange(len(answers))
+    seen = (starts <= pixel) & (pixel < starts + field.size[0])
+    # A stride larger than the window leaves holes in the field: then it is an upper bound.
+    holes = any(kind in {"conv", "pool"} and strides > size for kind, size, strides, _ in steps)
+    assert np.all(seen[answers != 0]) if holes else (seen == (answers != 0)).all()
+
+
+def test_volumes_work_as_pictures_do() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((5, 6, 7, 1)),
+            layers.Conv3D(2, 3, name="c"),
+            layers.GlobalMaxPooling3D(),
+            layers.Dense(3),
+        ]
+    )
+    volumes = np.random.default_rng(0).random((2, 5, 6, 7, 1), "float32")
+    assert inspection.grad_cam(model, volumes).shape == (2, 5, 6, 7)
+    top = inspection.top_images(model, volumes, "c", 1)
+    assert top.boxes is not None
+    size = top.boxes[..., 1, :] - top.boxes[..., 0, :]
+    assert (size == 3).all()
+
+
+def test_occlusion_of_a_linear_model_is_what_was_covered() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((4, 5, 1)),
+            layers.Conv2D(1, 1, kernel_initializer="ones"),
+            layers.Flatten(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    picture = np.zeros((1, 4, 5, 1), "float32")
+    picture[0, 2, 3] = 6
+    expected = np.zeros((4, 5))
+    expected[2, 3] = 6
+    np.testing.assert_allclose(inspection.occlusion(model, picture, window=1)[0], expected)
+    # With windows of 2, each pixel lies in 4 of them: of (2, 2)'s, those that start at (1, 2)
+    # and (2, 2) cover the bright one too, of (1, 2)'s one, of (2, 3)'s all.
+    maps = inspection.occlusion(model, picture, window=2, batch_size=3)[0]
+    assert maps[2, 3] == 6
+    assert maps[2, 2] == 3
+    assert maps[1, 2] == 1.5
+    assert maps[0, 0] == 0
+
+
+def unbuilt() -> keras.Model:
+    return keras.Sequential([layers.Conv2D(1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m: inspection.filters(m, "s2"), "needs a convolution. Received: layer='s2'"),
+        (lambda m: inspection.grad_cam(m, pictures(), layer="nothing"), "layer='nothing'"),
+        (lambda m: inspection.grad_cam(m, pictures(), layer="dense"), "map as its output"),
+        (lambda m: inspection.grad_cam(m, pictures(), class_index=5), "below 5. Received: 5"),
+        (lambda m: inspection.grad_cam(m, pictures(), class_index=[1, 2]), "each of 6 pictures"),
+        (lambda m: inspection.grad_cam(m, pictures()[:, :5]), r"Received: an array of shape"),
+        (lambda m: inspection.feature_maps(m, pictures()[0]), "at least one picture"),
+        (lambda m: inspection.feature_maps(m, pictures(), layers=["x"]), "layer='x'"),
+        (lambda m: inspection.top_images(m, pictures(), "c1", 0), "positive k"),
+        (lambda m: inspection.occlusion(m, pictures(), window=13), "window=13"),
+        (lambda m: inspection.occlusion(m, pictures(), window=2, strides=3), "strides=3"),
+        (lambda m: inspection.feature_maps(unbuilt(), pictures()), "give it a keras.Input"),
+    ],
+)
+def test_mistakes_say_what_was_needed_and_received(call: Any, words: str) -> None:
+    model = small(False)
+    model.layers[-2].name = "dense"
+    with pytest.raises(ValueError, match=words):
+        call(model)
+
+
+def test_all_windows_of_a_sequence_are_counted_once() -> None:
+    # The mean over windows of a constant linear model is the window's area at every pixel.
+    for window, strides in itertools.product((2, 3), (1, 2)):
+        model = keras.Sequential(
+            [
+                keras.Input((6, 6, 1)),
+                layers.Conv2D(1, 1, kernel_initializer="ones"),
+                layers.Flatten(),
+                layers.Dense(1, kernel_initializer="ones"),
+            ]
+        )
+        maps = inspection.occlusion(model, np.ones((1, 6, 6, 1)), window=window, strides=strides)
+        assert maps[0, 3, 3] == pytest.approx(window**2)
