@@ -37,14 +37,17 @@ demo: $(STAMP) ## every application on data that is here already, and one table 
 	done; \
 	$(BIN)/python -m fieldsight.pipelines._demo "$$folder"/*.json
 
+# Without MLflow's job runner, which these pages don't need: fewer processes, and Ctrl-C is quiet.
 ui: $(STAMP) ## MLflow's pages on the runs, for this machine alone; PORT=5000
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo 'The runs are on the server that MLFLOW_TRACKING_URI names: open it in a browser.'; exit 0 ;; \
 	esac; \
-	mkdir -p mlflow && echo 'Open http://127.0.0.1:$(PORT) in a browser; Ctrl-C ends it.' && \
-	exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow/mlflow.db}" \
-	  --default-artifact-root mlflow/artifacts
+	runs="$${FIELDSIGHT_HOME:-mlflow}"; mkdir -p "$$runs" && \
+	echo 'Open http://127.0.0.1:$(PORT) in a browser once it says "running"; Ctrl-C ends it.' && \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow ui \
+	  --host 127.0.0.1 --port $(PORT) --workers 1 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$$runs/mlflow.db}" \
+	  --default-artifact-root "$$runs/artifacts"
 
 PYTEST = $(BIN)/python -m pytest
 # Doctests are found through src: by way of core/ each Keras class would be registered twice.
