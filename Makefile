@@ -53,7 +53,8 @@ ui: $(STAMP) ## MLflow's pages on the runs, for this machine alone; PORT=5000
 
 PYTEST = $(BIN)/python -m pytest
 # Doctests are found through src: by way of core/ each Keras class would be registered twice.
-EXAMPLES = --doctest-modules src/fieldsight
+# _served_model.py is a script for MLflow, which does its work when it is imported.
+EXAMPLES = --doctest-modules src/fieldsight --ignore=src/fieldsight/pipelines/_served_model.py
 
 test: $(STAMP) ## the tests: everything on TensorFlow, core again on JAX; a few minutes
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" tests $(EXAMPLES) $(ARGS)
