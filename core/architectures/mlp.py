@@ -15,7 +15,7 @@ def mlp(
     dropout: float = 0.0,
     name: str = "mlp",
 ) -> keras.Model:
-    """Return a network of dense layers alone, which knows nothing of what is beside what.
+    """Dense layers alone, which know nothing of what is beside what.
 
     Args:
         input_shape: the shape of one example, of any rank.

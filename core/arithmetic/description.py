@@ -85,7 +85,8 @@ class Description:
 
     def cells(self) -> list[list[str]]:
         """Return the table as text: a heading, a line for each layer, and the sums."""
-        heading = [field.name.replace("_", " ") for field in fields(LayerRow)]
+        heading = ["layer", "kind", "output", "trainable", "total"]
+        heading += ["connections", "MACs", "bytes", "kernel", "field"]
         lines = [[_shown(getattr(row, f.name)) for f in fields(LayerRow)] for row in self.rows]
         sums = [self.model, "", "", self.trainable, self.total, self.connections, self.macs]
         last = [*sums, self.activation_bytes, "", self.receptive_field]
