@@ -213,7 +213,7 @@ def read_records(folder: Path) -> Iterator[Record]:
     path = folder / "journal.jsonl"
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
@@ -222,6 +222,16 @@ def read_records(folder: Path) -> Iterator[Record]:
     for line in content[:whole].splitlines():
         with contextlib.suppress(ValueError):  # a damaged line costs itself, not the rest
             yield json.loads(line)
+
+
+def waits(folder: Path) -> bool:
+    """Whether a run on this machine has anything left to tell a store."""
+    if read_done(folder) is not None:
+        return False
+    *_, last = [None, *read_records(folder)]
+    if last is None:
+        return False
+    return last["kind"] != "end" or last["n"] > _read_state(folder).get("sent", 0)
 
 
 def read_done(folder: Path) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Saved models: one `.keras` file with its card inside, written whole or not at all."""
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -145,7 +146,8 @@ def save_model(model: Any, path: str | Path, card: Card) -> Card:
     except OSError as error:
         raise CommandError(_not_written(path, error)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return card
 
 

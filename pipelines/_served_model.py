@@ -1,12 +1,13 @@
 """What MLflow runs to serve a saved model: the model's code, instead of a pickle of it.
 
-MLflow copies this file beside the `.keras` file and executes it on loading, so it stands alone.
-Its one other place for `import mlflow` in this project is `_tracking`.
+MLflow copies this file beside the `.keras` file and executes it on loading, so it stands alone
+(and is the one file besides `_tracking` that imports MLflow).
 """
 
 from typing import Any
 
 import mlflow.pyfunc
+import numpy as np
 from mlflow.models import set_model
 
 
@@ -23,8 +24,13 @@ class KerasFile(mlflow.pyfunc.PythonModel):
             context.artifacts["model"], compile=False, safe_mode=True
         )
 
-    # A type hint on the input would be taken for a schema; the signature is the schema.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # The plain `ndarray` matters: MLflow warns of no hint and takes any other for a schema.
+    def predict(
+        self,
+        context: Any,
+        model_input: np.ndarray,
+        params: Any = None,
+    ) -> Any:
         """Answer a batch of raw input, as the signature has it."""
         return self.model.predict(model_input, verbose=0)
 

@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 from fieldsight.pipelines import _environment, _journal
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._journal import Journal, Record
-from fieldsight.pipelines._models import ModelFile, read_card
+from fieldsight.pipelines._models import Card, ModelFile, read_card
 from fieldsight.pipelines._run import Run, StoreError, Validation
 
 __all__ = ["Run", "Store", "StoreError", "Validation", "find_model", "resume_run", "start_run"]
@@ -30,6 +30,7 @@ __all__ = ["Run", "Store", "StoreError", "Validation", "find_model", "resume_run
 TAG = "fieldsight.run"  # the local id, by which a run is found again before it is made twice
 RECORD_TAG = "fieldsight.record"
 BATCH = 200  # records in one go; MLflow takes 1,000 metrics, 100 params and 100 tags in a call
+SECONDS_PER_CALL = 5
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
 SERVED_MODEL = Path(__file__).with_name("_served_model.py")
@@ -160,16 +161,20 @@ def send_waiting(folder: Path, *, to: str | None = None) -> tuple[int, str]:
         StoreError: if the store doesn't take them.
         BlockingIOError: if the run is going on.
     """
+    if _journal.read_done(folder) is not None:
+        return 0, "DONE"
     with Journal(folder) as journal:
         if journal.first is None or journal.last is None:
             return 0, "EMPTY"
+        there = store(to) if to else _store_of(journal)
+        if journal.state.get("store", redacted(there.uri)) != redacted(there.uri):
+            journal.start_over()
         if journal.last["kind"] != "end":
             # Its process died: say so in MLflow, where it would stay RUNNING; resuming reopens it.
             journal.append("end", status="KILLED", at=journal.last["time"])
-        status = str(journal.last["status"])
-        waiting = len(journal)
+        status, waiting = str(journal.last["status"]), len(journal)
         if waiting:
-            _Sender(store(to) if to else _store_of(journal)).send(journal)
+            _Sender(there).send(journal)
         if status == "FINISHED":
             journal.finish()
         return waiting, status
@@ -208,16 +213,15 @@ def _place(there: Store, run: Run) -> str:
         if run.mlflow_id:
             path = f"/#/experiments/{run._journal.state.get('experiment')}/runs/{run.mlflow_id}"
         return f"{there.where.rstrip('/')}{path} ({experiment}, run {run.id})"
-    if there.uri == f"sqlite:///{(_journal.home() / 'mlflow.db').as_posix()}":
-        how = "`make ui`" if _journal.home() == _checkout_home() else "`fieldsight ui`"
-    else:
-        how = f"`mlflow ui --backend-store-uri {redacted(there.uri)}`"
-    return f"{there.where} ({experiment}, run {run.id}); {how} opens it"
+    ours = (_journal.checkout() or Path()) / "mlflow" / "mlflow.db"
+    opens = (
+        "make ui" if there.uri == f"sqlite:///{ours.as_posix()}" else f"mlflow ui {_option(there)}"
+    )
+    return f"{there.where} ({experiment}, run {run.id}); `{opens}` opens it"
 
 
-def _checkout_home() -> Path | None:
-    root = _journal.checkout()
-    return None if root is None else root / "mlflow"
+def _option(there: Store) -> str:
+    return f"--backend-store-uri {redacted(there.uri)}"
 
 
 # --- MLflow, imported late ---------------------------------------------------------------------
@@ -228,7 +232,7 @@ def _prepare() -> None:
     """Import MLflow: short waits, no messages home, nothing on the person's terminal."""
     wanted = {
         # One try of a few seconds: the worker thread tries again, with longer and longer pauses.
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_PER_CALL),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -241,6 +245,19 @@ def _prepare() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # wishes for type hints and examples
     import mlflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def patience(seconds: int) -> Iterator[None]:
+    """Wait longer than training may for each answer, unless the person has set how long."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    _prepare()
+    before = os.environ[name]
+    os.environ[name] = str(seconds) if before == str(SECONDS_PER_CALL) else before
+    try:
+        yield
+    finally:
+        os.environ[name] = before
 
 
 @functools.cache
@@ -307,26 +324,42 @@ class _Monitors:
         return found
 
 
+class _UnsendableError(Exception):
+    """A record that no store would take, for a reason on this side."""
+
+
 class _Sender:
     """Sends journals to one store. Sending twice changes nothing."""
 
     def __init__(self, there: Store) -> None:
         self.there = there
+        self._told: set[str] = set()
+        self._began_again = False
 
     def send(self, journal: Journal) -> None:
         """Send what waits; raises StoreError where the store doesn't take it."""
         with _asking(self.there) as client:
-            run_id = self._run_id(client, journal)
-            while batch := journal.waiting(BATCH):
-                for group in _groups(batch):
-                    self._send_group(client, run_id, journal, group)
-                    journal.sent(group[-1]["n"])
+            from mlflow.exceptions import MlflowException
+
+            try:
+                self._send_all(client, journal)
+            except MlflowException as error:
+                if _code_of(error) != "RESOURCE_DOES_NOT_EXIST" or self._began_again:
+                    raise
+                # The store was emptied, or is a new one at the old address: tell it everything.
+                self._began_again = True
+                journal.start_over()
+                self._send_all(client, journal)
+
+    def _send_all(self, client: Any, journal: Journal) -> None:
+        run_id = self._run_id(client, journal)
+        while batch := journal.waiting(BATCH):
+            for group in _groups(batch):
+                self._send_group(client, run_id, journal, group)
+                journal.sent(group[-1]["n"])
 
     def _run_id(self, client: Any, journal: Journal) -> str:
         """The MLflow run of a journal: remembered, found by its tag, or made."""
-        address = redacted(self.there.uri)
-        if journal.state.get("store", address) != address:
-            journal.start_over()
         if found := journal.state.get("run"):
             return str(found)
         start = journal.first or {}
@@ -334,6 +367,7 @@ class _Sender:
         local_id = journal.folder.name
         runs = client.search_runs([experiment], f"tags.`{TAG}` = '{local_id}'", max_results=1)
         run = runs[0] if runs else _create_run(client, experiment, start, local_id)
+        address = redacted(self.there.uri)
         journal.remember(store=address, experiment=experiment, run=run.info.run_id)
         return str(run.info.run_id)
 
@@ -350,7 +384,14 @@ class _Sender:
                 for part in parts:
                     self._send_group(client, run_id, journal, [part])
                 return
-            _journal.say(f"the tracking store refused {_named(group[0])}: {_why(error)}")
+            self._tell_once(f"the tracking store refused {_named(group[0])}: {_why(error)}")
+        except _UnsendableError as error:
+            self._tell_once(str(error))
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            _journal.say(text)
 
 
 def _groups(batch: list[Record]) -> Iterator[list[Record]]:
@@ -463,7 +504,7 @@ def _send_artifact(client: Any, run_id: str, journal: Journal, group: list[Recor
     elif path.exists():
         client.log_artifact(run_id, str(path), folder)
     else:
-        _journal.say(f"{path.name} is no longer beside the run's journal and was not sent")
+        raise _UnsendableError(f"{path.name} is no longer beside the run's journal: not sent")
 
 
 def _send_end(client: Any, run_id: str, journal: Journal, group: list[Record]) -> None:  # noqa: ARG001
@@ -478,11 +519,12 @@ def _send_reopen(client: Any, run_id: str, journal: Journal, group: list[Record]
 def _send_model(client: Any, run_id: str, journal: Journal, group: list[Record]) -> None:
     (record,) = group
     path = journal.folder / record["file"]
-    if not path.exists():
-        _journal.say("the model is no longer beside the run's journal and was not sent")
-        return
+    try:
+        card = read_card(path)
+    except CommandError as error:
+        raise _UnsendableError(f"the run's model was not sent: {error}") from error
     model = _logged_model(client, run_id, f"{journal.folder.name}/{record['n']}", record, path)
-    version = _registered(client, run_id, model, record, path)
+    version = _registered(client, run_id, model, record, card)
     _give_alias(client, record["name"], version, record["validation"])
 
 
@@ -508,7 +550,10 @@ def _logged_model(client: Any, run_id: str, mark: str, record: Record, path: Pat
     if str(model.status) != "READY":
         with tempfile.TemporaryDirectory(prefix="fieldsight-") as scratch:
             folder = Path(scratch) / "model"
-            save_pyfunc(path, folder, model_id=model.model_id, run_id=run_id)
+            try:
+                save_pyfunc(path, folder, model_id=model.model_id, run_id=run_id)
+            except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+                raise _UnsendableError(f"the run's model was not sent: {_why(error)}") from error
             client.log_model_artifacts(model.model_id, str(folder))
         model = client.finalize_logged_model(model.model_id, "READY")
     outputs = run.outputs.model_outputs if run.outputs else []
@@ -545,6 +590,10 @@ def save_pyfunc(path: Path, folder: Path, *, model_id: str = "", run_id: str = "
             model_id=model_id or None, model_uuid=model_id or None, run_id=run_id or None
         ),
     )
+    # MLflow notes where the file came from on this machine: a home folder's name, often.
+    described = folder / "MLmodel"
+    text = described.read_text(encoding="utf-8")
+    described.write_text(text.replace(str(path), path.name), encoding="utf-8")
     for cache in folder.rglob("__pycache__"):
         for file in cache.iterdir():
             file.unlink()
@@ -571,11 +620,11 @@ def _mlflow_signature(signature: Mapping[str, Any]) -> Any:
     return ModelSignature(inputs=ends["input"], outputs=ends["output"])
 
 
-def _registered(client: Any, run_id: str, model: Any, record: Record, path: Path) -> Any:
+def _registered(client: Any, run_id: str, model: Any, record: Record, card: Card) -> Any:
     """The registered version of a logged model: found by that model's id, or made."""
     from mlflow.exceptions import MlflowException
 
-    name, card = record["name"], read_card(path)
+    name = record["name"]
     try:
         client.create_registered_model(
             name, tags={"application": card.application, "data": card.data}
