@@ -142,6 +142,6 @@ $(STAMP): pyproject.toml requirements.lock | links
 	fi; \
 	rm -f $@; \
 	echo "Installing into $(VENV): about 3 GB, some minutes the first time."; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[all,dev]" || \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock -e ".[all,dev]" || \
 	  { echo "The install did not finish. What pip says is above; the same command goes on from there." >&2; exit 2; }; \
 	cat $^ > $@.part && mv $@.part $@
