@@ -209,7 +209,8 @@ def grad_cam(
     The score is the one before a last softmax or sigmoid, as in the paper. The map is brought to
     the picture's size by linear interpolation between the centres of what its cells see (the
     paper stretches it over the picture, which moves it outwards where convolutions aren't
-    padded), stretched where these centres aren't known. Values are not normalised.
+    padded), and fades beyond the outermost; it is stretched where these centres aren't known.
+    Values are not normalised.
 
     Reference:
         Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based
@@ -555,19 +556,22 @@ def _enlarge(
     maps: NDArray[np.float32], field: Field | None, size: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Maps `(n, *cells)` to `(n, *size)`, linear between the cells' places in the picture."""
-    axes = []
+    axes, fades = [], []
     for axis, side in enumerate(size):
+        cells = maps.shape[axis + 1]
         if field is None:
-            stride = side / maps.shape[axis + 1]
+            stride = side / cells
             first = (stride - 1) / 2
         else:
             stride = field.stride[axis]
             first = field.start[axis] + (field.size[axis] - 1) / 2
-        axes.append((np.arange(side) - first) / stride)
+        places = (np.arange(side) - first) / stride
+        axes.append(np.clip(places, 0, cells - 1))
+        # A border cell fills its own half, then fades: it says nothing of a margin far from it.
+        fades.append(np.clip(1.5 - np.abs(places - axes[-1]), 0, 1))
     grid = np.meshgrid(*axes, indexing="ij")
-    return np.stack(
-        [ndimage.map_coordinates(values, grid, order=1, mode="nearest") for values in maps]
-    )
+    fade = functools.reduce(np.multiply.outer, fades).astype(np.float32)
+    return np.stack([fade * ndimage.map_coordinates(values, grid, order=1) for values in maps])
 
 
 # --- where in the picture --------------------------------------------------------------------

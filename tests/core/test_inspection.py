@@ -86,7 +86,8 @@ def test_grad_cam_lies_where_an_unpadded_convolution_looked() -> None:
     picture = np.zeros((1, 9, 9, 1), "uint8")
     picture[0, 1, 6] = 49
     expected = np.zeros((9, 9))
-    expected[0:2, 6] = 1  # row 0 lies outside the cells' centres: the nearest is taken
+    expected[1, 6] = 1
+    expected[0, 6] = 0.5  # outside the cells' centres: full for half a cell, then fading over one
     np.testing.assert_allclose(inspection.grad_cam(model, picture)[0], expected, atol=1e-6)
 
 
