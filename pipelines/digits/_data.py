@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from fieldsight.datasets.sample import LabelledImages, digest
 from fieldsight.datasets.splits import Split, at_random, in_order
 from fieldsight.pipelines._errors import CommandError
 
-Data = Literal["uci", "mnist", "folder"]
+if TYPE_CHECKING:
+    from fieldsight.pipelines.digits import Data
+
 FRACTIONS = (0.6, 0.2, 0.2)
 MNIST_VALIDATION = 10_000  # the last of the 60,000 training pictures
 

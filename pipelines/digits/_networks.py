@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from fieldsight.pipelines._training import Recipe
 if TYPE_CHECKING:
     import keras
 
-Network = Literal["lenet5", "lenet5-original", "mlp"]
 SIDE = 28
 
 
@@ -29,9 +28,7 @@ class Distortion:
     shear_degrees: float = 0.0
     scale: float = 0.0
 
-    def __call__(
-        self, images: NDArray[np.uint8], rng: np.random.Generator
-    ) -> NDArray[np.uint8]:
+    def __call__(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Distort a batch of `(n, 28, 28)` pictures, each in its own way."""
         if self == Distortion():
             return images
@@ -57,6 +54,7 @@ class Plan:
     recipe: Recipe
     distortion: Distortion
     refit_epochs: int = 0
+    refit_rate: float = 0.3  # the learning rate of those, as a share of the recipe's
 
 
 _STRONG = Distortion(shift_pixels=2, rotation_degrees=12, shear_degrees=12, scale=0.15)
@@ -73,23 +71,33 @@ _MNIST: Mapping[str, Plan] = {
         distortion=_STRONG,
         refit_epochs=10,
     ),
+    "all-cnn": Plan(
+        recipe=Recipe(epochs=18, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
+        distortion=_STRONG,
+        refit_epochs=6,
+    ),
     "mlp": Plan(
         recipe=Recipe(epochs=8, batch_size=256, learning_rate=2e-3), distortion=Distortion()
     ),
 }
 _FEW: Mapping[str, Plan] = {
     "lenet5": Plan(
-        recipe=Recipe(epochs=80, batch_size=32, learning_rate=2e-3, patience=30),
+        recipe=Recipe(epochs=36, batch_size=32, learning_rate=2e-3),
         distortion=_MILD,
-        refit_epochs=20,
+        refit_epochs=12,
     ),
     "lenet5-original": Plan(
-        recipe=Recipe(epochs=80, batch_size=32, learning_rate=2e-3, patience=30),
+        recipe=Recipe(epochs=36, batch_size=32, learning_rate=2e-3),
         distortion=_MILD,
-        refit_epochs=20,
+        refit_epochs=12,
+    ),
+    "all-cnn": Plan(
+        recipe=Recipe(epochs=30, batch_size=32, learning_rate=2e-3, weight_decay=0.05),
+        distortion=_MILD,
+        refit_epochs=10,
     ),
     "mlp": Plan(
-        recipe=Recipe(epochs=40, batch_size=32, learning_rate=2e-3), distortion=Distortion()
+        recipe=Recipe(epochs=20, batch_size=32, learning_rate=2e-3), distortion=Distortion()
     ),
 }
 
@@ -124,7 +132,9 @@ def _build(network: str, mean: float, deviation: float, dense_units: int) -> ker
 
     pixels = keras.Input((SIDE, SIDE), dtype="uint8", name="pictures")
     x = keras.layers.Reshape((SIDE, SIDE, 1), name="one_channel")(pixels)
-    if network == "mlp":
+    if network == "all-cnn":
+        body = architectures.all_cnn((SIDE, SIDE, 1), 10)
+    elif network == "mlp":
         body = architectures.mlp((SIDE, SIDE, 1), 10, units=(dense_units,))
     else:
         # MNIST's 28x28 are padded to LeNet's 32x32 with black, never resized.
