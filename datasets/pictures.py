@@ -181,7 +181,7 @@ def _reduced(image: Any, size: tuple[int, int]) -> Any:
     for index, part in enumerate(parts):
         whole.paste(part, (0, index * (rows // factor)))
     if whole.size != size:
-        whole = whole.resize(size, Image.Resampling.BOX)
+        whole = whole.resize(size, Image.Resampling.BICUBIC)
     return _eight_bits(whole) if whole.mode == "F" else whole
 
 

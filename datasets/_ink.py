@@ -1,0 +1,264 @@
+"""Where the ink is on a picture of paper: its colour channel, polarity, scale and strength.
+
+Strokes are what is narrower than a square of `SPAN` pixels and stands out from what surrounds it
+(a morphological closing fills them; light, shadows' edges and a table beside the paper pass it
+unchanged). The picture is looked at in halving resolutions, in both polarities, and the one that
+shows most stroke-like pieces of a digit's size is taken.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from fieldsight.datasets.pictures import luminance
+from fieldsight.datasets.sample import Array
+
+SPAN = 31  # no stroke is wider, in pixels of the resolution that is chosen
+LOWEST, HIGHEST = 11, 90  # heights of a digit in such pixels
+FIRST_LOOK_PIXELS = 1_500_000  # finer resolutions are looked at only for digits that need them
+LEAST_CONTRAST = 9.0  # of 255; fainter differences are paper
+NOISES = 5.0  # ink stands out from noise by this many standard deviations
+HALF = 0.42  # a stroke's edge lies at this part of its full strength
+MOST_CROWDED = 0.38  # share of ink in a digit's surroundings
+EIGHT = np.ones((3, 3), dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Ink:
+    """The ink of a picture at one resolution.
+
+    Args:
+        strength: `(h, w)` float32, contrast with the ground, slightly smoothed, 0 to 255.
+        sharp: the same without smoothing.
+        noise: standard deviation of `strength` where there is no ink.
+        scale: pixels of the picture along a side of one of these.
+        pieces: what is connected.
+        height: the usual height of a digit, in these pixels; 0 if nothing looks like one.
+        evidence: how much looks like digits.
+    """
+
+    strength: Array
+    sharp: Array
+    noise: float
+    scale: float
+    pieces: "Pieces"
+    height: float
+    evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Connected pieces of ink, numbered from 1 in `labels` and from 0 in the other arrays.
+
+    Args:
+        labels: `(h, w)` int32, 0 where there is none.
+        boxes: `(n, 4)` int `xyxy`, right and bottom exclusive.
+        areas: `(n,)` pixels.
+        levels: `(n,)` strength that a tenth of its pixels exceed.
+        thickness: `(n,)` mean width of its strokes in pixels.
+    """
+
+    labels: Array
+    boxes: Array
+    areas: Array
+    levels: Array
+    thickness: Array
+
+    @property
+    def heights(self) -> Array:
+        """`(n,)` pixels."""
+        return self.boxes[:, 3] - self.boxes[:, 1]
+
+    @property
+    def widths(self) -> Array:
+        """`(n,)` pixels."""
+        return self.boxes[:, 2] - self.boxes[:, 0]
+
+
+def find_ink(image: Array) -> Ink | None:
+    """The ink of a grey or RGB uint8 picture, or None if nothing on it looks like a digit."""
+    grey = luminance(image)
+    best = _best([grey])
+    if image.ndim == 3 and _is_coloured(image):
+        channels = [image[..., index].astype(np.float32) for index in range(3)]
+        coarse = 1 if grey.size > FIRST_LOOK_PIXELS / 2 else 0
+        contest = _best([_reduced(c, coarse) for c in [grey, *channels]], worth=1.4)
+        if contest is not None:
+            ink, channel = contest
+            if channel > 0 and (best is None or ink.evidence > 0):
+                best = _best([channels[channel - 1]]) or best
+    return None if best is None else best[0]
+
+
+def _best(channels: list[Array], worth: float = 1.0) -> tuple[Ink, int] | None:
+    """The ink with most evidence among channels, resolutions and polarities, and its channel.
+
+    A channel after the first must be `worth` times as good.
+    """
+    best: tuple[Ink, int] | None = None
+    score = 0.0
+    for channel, grey in enumerate(channels):
+        trust = 1 / (grain(grey) + 4) ** 2
+        level = 0
+        while grey.size / 4**level > FIRST_LOOK_PIXELS:
+            level += 1
+        first = level
+        while min(grey.shape) / 2**level >= LOWEST or level == first:
+            for light in (False, True):
+                ink = _looked_at(grey, level, light=light)
+                if ink.evidence * trust > score * (worth if best and best[1] != channel else 1.0):
+                    best, score, kept = (ink, channel), ink.evidence * trust, light
+            level += 1
+        needs_finer = best is None or (best[0].scale == 2**first and best[0].height < 22)
+        if first > 0 and needs_finer:
+            for finer in range(first - 1, -1, -1):
+                for light in (False, True) if best is None else (kept,):
+                    ink = _looked_at(grey, finer, light=light)
+                    if ink.evidence * trust > score:
+                        best, score, kept = (ink, channel), ink.evidence * trust, light
+    return best
+
+
+def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
+    plain = _reduced(grey, level)
+    if light:
+        plain = 255 - plain
+    smooth = ndimage.gaussian_filter(plain, 0.7)
+    ground = _closed(smooth)
+    gain = np.ones_like(ground)
+    if not light:  # ink reflects a part of the light that falls on it
+        gain = np.minimum(np.percentile(ground, 95) / np.maximum(ground, 8), 3.0)
+    strength = (ground - smooth) * gain
+    bias = float(np.median(strength))  # noise lifts the ground
+    strength -= bias
+    noise = float(1.4826 * np.median(np.abs(strength)))
+    pieces = found_pieces(strength, noise)
+    likely = _digit_like(pieces, strength.shape)
+    scale = float(2**level)
+    if not likely.any():
+        return Ink(strength, strength, noise, scale, pieces, 0.0, 0.0)
+    heights, areas, levels = pieces.heights[likely], pieces.areas[likely], pieces.levels[likely]
+    weights = areas * levels.astype(float)
+    strong = levels >= 0.45 * weighted_median(levels, weights)
+    heights, areas, levels, weights = (x[strong] for x in (heights, areas, levels, weights))
+    fit = np.interp(heights, [LOWEST, 24, 60, HIGHEST], [0.3, 1.0, 1.0, 0.6])
+    # By height, not by area: the ground between digits makes fewer but larger pieces.
+    evidence = float((fit * heights * levels**2).sum()) * scale
+    height = weighted_median(heights, weights)
+    return Ink(strength, (ground - plain) * gain - bias, noise, scale, pieces, height, evidence)
+
+
+def found_pieces(strength: Array, noise: float) -> Pieces:
+    """What is connected and stands out from noise, each cut at half of its own strength."""
+    gate = max(NOISES * noise, LEAST_CONTRAST)
+    labels, count = ndimage.label(strength > gate, EIGHT)
+    if count == 0:
+        return measured(labels, strength)
+    levels = _levels(labels, strength, count)
+    edges = np.concatenate([[np.inf], np.maximum(HALF * levels, gate)]).astype(np.float32)
+    labels, _ = ndimage.label(strength > edges[labels], EIGHT)
+    return measured(labels, strength)
+
+
+def measured(labels: Array, strength: Array) -> Pieces:
+    """The pieces that a label picture numbers, measured; numbers may have gaps."""
+    numbers, labels = np.unique(labels, return_inverse=True)
+    labels = labels.reshape(strength.shape).astype(np.int32)
+    if numbers[0] != 0:
+        labels += 1
+    count = int(labels.max())
+    slices = ndimage.find_objects(labels)
+    corners = [[x.start, y.start, x.stop, y.stop] for y, x in slices]
+    boxes = np.array(corners, dtype=np.int64).reshape(-1, 4)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    inside = ndimage.binary_erosion(labels > 0, border_value=1)
+    rims = np.bincount(labels[~inside], minlength=count + 1)[1:]
+    # A stroke of length l and width t has l * t pixels, 2 * l of them at its rim.
+    thickness = 2 * areas / np.maximum(rims, 1)
+    return Pieces(labels, boxes, areas, _levels(labels, strength, count), thickness)
+
+
+def grain(image: Array) -> float:
+    """The standard deviation of a picture's noise.
+
+    Reference:
+        Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding
+        64(2), 1996; with the median in place of the mean, which ink would raise.
+    """
+    step = max(1, int((image.size / 300_000) ** 0.5))  # rows are enough for a median
+    rows = np.concatenate([image[at : at + 3] for at in range(0, image.shape[0] - 2, 3 * step)])
+    second = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    blocks = second[: len(second) // 3 * 3].reshape(-1, 3, second.shape[1])
+    mixed = blocks[:, 0] - 2 * blocks[:, 1] + blocks[:, 2]
+    return float(np.median(np.abs(mixed)) / 0.6745 / 6) if mixed.size else 0.0
+
+
+def weighted_median(values: Array, weights: Array) -> float:
+    """The value below which half of the weight lies."""
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
+def _digit_like(pieces: Pieces, shape: Any) -> Array:
+    """Which pieces have a digit's size and stroke and lie on ground that they don't fill.
+
+    The ground between digits, in the wrong polarity, has a digit's size too, but fills most of
+    its surroundings.
+    """
+    heights, widths, boxes = pieces.heights, pieces.widths, pieces.boxes
+    inside = (boxes[:, :2] > 0).all(1) & (boxes[:, 2] < shape[1]) & (boxes[:, 3] < shape[0])
+    sized = (heights >= LOWEST) & (heights <= HIGHEST) & (widths <= 1.6 * heights)
+    stroked = (pieces.thickness <= 0.45 * heights) & (pieces.thickness >= 1.2)
+    return inside & sized & stroked & (_crowding(pieces, shape) <= MOST_CROWDED)
+
+
+def _crowding(pieces: Pieces, shape: Any) -> Array:
+    """`(n,)` the share of ink in each piece's box widened by half of its height."""
+    total = np.pad(np.cumsum(np.cumsum(pieces.labels > 0, 0), 1), ((1, 0), (1, 0)))
+    margin = (pieces.heights // 2)[:, None] * [-1, -1, 1, 1]
+    left, top, right, bottom = np.clip(
+        pieces.boxes + margin, 0, [shape[1], shape[0], shape[1], shape[0]]
+    ).T
+    ink = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+    crowding: Array = ink / np.maximum((right - left) * (bottom - top), 1)
+    return crowding
+
+
+def _levels(labels: Array, strength: Array, count: int) -> Array:
+    """Of each label 1 to `count` the strength that a tenth of its pixels exceed."""
+    where = np.flatnonzero(labels)
+    owners, values = labels.ravel()[where], strength.ravel()[where]
+    order = np.lexsort((values, owners))
+    sizes = np.bincount(owners, minlength=count + 1)[1:]
+    ends = np.cumsum(sizes)
+    at = np.maximum(ends - 1 - sizes // 10, 0)
+    return values[order][at] if len(where) else np.zeros(0, np.float32)
+
+
+def _closed(image: Array) -> Array:
+    padded = np.pad(image, SPAN, mode="edge")
+    closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, SPAN), SPAN)
+    inner: Array = closed[SPAN:-SPAN, SPAN:-SPAN]
+    return inner
+
+
+def _reduced(image: Array, level: int) -> Array:
+    """Means of blocks of `2**level` pixels a side; the last row and column may be of fewer."""
+    factor = 2**level
+    if factor == 1:
+        return image
+    padding = [(0, -side % factor) for side in image.shape]
+    padded = np.pad(image, padding, mode="edge")
+    rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
+    means: Array = padded.reshape(rows, factor, columns, factor).mean((1, 3), dtype=np.float32)
+    return means
+
+
+def _is_coloured(image: Array) -> bool:
+    step = max(1, int((image.shape[0] * image.shape[1] / 50_000) ** 0.5))
+    sample = image[::step, ::step].astype(np.int16)
+    spread = sample.max(-1) - sample.min(-1)
+    return bool(np.percentile(spread, 99) > 25)

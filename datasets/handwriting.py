@@ -1,0 +1,227 @@
+"""Finds handwritten digits on a picture and prepares each as MNIST's are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from fieldsight.datasets._grouping import cut_in_two, joined, lines_of
+from fieldsight.datasets._ink import Ink, Pieces, find_ink, measured, weighted_median
+from fieldsight.datasets.sample import Array
+
+SIDE = 28  # of the prepared picture
+BOX = 20  # the ink is scaled into a square of this side
+CENTRE = 14.0  # of mass, from the picture's edge
+LARGEST_PIXELS = 6_500_000  # a larger picture is reduced first
+THINNEST = 1.8  # strokes are thickened to this, in pixels of the 20x20 box
+FAINTEST = 0.35  # of the page's usual strength; fainter pieces show through, or are ruled
+SMALLEST, LARGEST = 0.4, 2.6  # sizes of a digit, as parts of the usual height
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A digit on a picture.
+
+    Args:
+        box: `(4,)` float32 `xyxy` in pixels of the picture, right and bottom exclusive.
+        line: the line it is written on, from 0 at the top.
+        image: `(28, 28)` uint8, ink 255 on black 0, scaled into 20x20 with its aspect kept,
+            the centre of mass at the centre.
+    """
+
+    box: Array
+    line: int
+    image: Array
+
+
+def find_digits(image: Array) -> list[Found]:
+    """The digits on a scan, a photo or a picture of one digit, in reading order.
+
+    Dark ink on light paper or light on dark, of any colour and size, under uneven light, tilted
+    by up to 10 degrees. The strokes of one digit may be broken; digits that touch are parted
+    where one stroke joins them. Dust, page edges and rules are left out; on an empty page
+    nothing is found.
+
+    Args:
+        image: `(h, w)` or `(h, w, 3)` uint8, upright.
+
+    Raises:
+        ValueError: if it isn't such a picture.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            "a picture (h, w) or (h, w, 3) of uint8 is needed. Received: "
+            f"{image.shape} {image.dtype}."
+        )
+    if min(image.shape[:2]) < 4:
+        return []
+    small, reduction = _bounded(image)
+    ink = find_ink(small)
+    if ink is None:
+        return []
+    pieces = _digits(ink)
+    lines, order = lines_of(pieces.boxes, ink.height)
+    limits = np.array([image.shape[1], image.shape[0]] * 2)
+    found = []
+    for index in order.tolist():
+        box = np.clip(pieces.boxes[index] * ink.scale * reduction, 0, limits)
+        picture = _prepared(ink, pieces, index)
+        found.append(Found(box.astype(np.float32), int(lines[index]), picture))
+    return found
+
+
+def _bounded(image: Array) -> tuple[Array, float]:
+    pixels = image.shape[0] * image.shape[1]
+    if pixels <= LARGEST_PIXELS:
+        return image, 1.0
+    reduction = (pixels / LARGEST_PIXELS) ** 0.5
+    size = (round(image.shape[1] / reduction), round(image.shape[0] / reduction))
+    small = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return np.asarray(small), reduction
+
+
+def _digits(ink: Ink) -> Pieces:
+    """The pieces of ink joined, split and sifted until each is a digit."""
+    pieces, height = ink.pieces, ink.height
+    level = _usual_level(pieces, height)
+    specks = (pieces.areas < (0.08 * height) ** 2) | (_sizes(pieces) < 0.12 * height)
+    pieces = _kept(pieces, ink, ~specks & (pieces.levels >= FAINTEST * level))
+    pieces = _kept(pieces, ink, _sizes(pieces) < 6 * height)
+    owners = joined(pieces, height)
+    numbers = np.concatenate([[0], owners + 1])
+    pieces = measured(numbers[pieces.labels], ink.strength)
+    pieces = _split(pieces, ink)
+    return _kept(pieces, ink, _plausible(pieces, ink))
+
+
+def _split(pieces: Pieces, ink: Ink) -> Pieces:
+    labels = pieces.labels.copy()
+    waiting = list(range(1, len(pieces.areas) + 1))
+    boxes = {number: pieces.boxes[number - 1] for number in waiting}
+    thickness = {number: float(pieces.thickness[number - 1]) for number in waiting}
+    last = len(waiting)
+    while waiting:
+        number = waiting.pop()
+        x0, y0, x1, y1 = boxes[number]
+        part = labels[y0:y1, x0:x1]
+        mask = part == number
+        right = cut_in_two(ink.strength[y0:y1, x0:x1], mask, thickness[number], ink.height)
+        if right is None:
+            continue
+        last += 1
+        part[mask & right] = last
+        thickness[last] = thickness[number]
+        for each in (number, last):
+            rows, columns = np.nonzero(part == each)
+            boxes[each] = np.array([x0, y0, x0, y0]) + [
+                columns.min(), rows.min(), columns.max() + 1, rows.max() + 1,
+            ]  # fmt: skip
+            waiting.append(each)
+    return measured(labels, ink.strength) if last > len(pieces.areas) else pieces
+
+
+def _plausible(pieces: Pieces, ink: Ink) -> Array:
+    """Which pieces have a digit's size, shape and strength beside the others."""
+    sizes, heights, widths = _sizes(pieces), pieces.heights, pieces.widths
+    sized = (sizes >= SMALLEST * ink.height) & (sizes <= LARGEST * ink.height)
+    sized &= (heights >= 0.26 * ink.height) & (widths <= 1.9 * heights)
+    if not sized.any():
+        return sized
+    usual = weighted_median(pieces.thickness[sized], pieces.areas[sized])
+    stroked = (pieces.thickness >= 0.35 * usual) & (pieces.thickness <= 3.5 * usual)
+    strong = pieces.levels >= FAINTEST * weighted_median(pieces.levels[sized], pieces.areas[sized])
+    boxes, (rows, columns) = pieces.boxes, pieces.labels.shape
+    cut_off = (boxes[:, :2] <= 0).any(1) | (boxes[:, 2] >= columns) | (boxes[:, 3] >= rows)
+    # What the picture's edge cuts is the paper's edge or a part of something, if others aren't.
+    usual_size = (sizes >= 0.75 * ink.height) & (sizes <= 1.35 * ink.height)
+    return sized & stroked & strong & (~cut_off | usual_size)
+
+
+def _prepared(ink: Ink, pieces: Pieces, index: int) -> Array:
+    """One digit's grey ink as a picture of MNIST's kind."""
+    x0, y0, x1, y1 = pieces.boxes[index]
+    rows, columns = pieces.labels.shape
+    top, left = max(y0 - 3, 0), max(x0 - 3, 0)
+    window = np.s_[top : min(y1 + 3, rows), left : min(x1 + 3, columns)]
+    own = pieces.labels[window] == index + 1
+    others = (pieces.labels[window] > 0) & ~own
+    near = ndimage.binary_dilation(own, iterations=2) & ~others
+    size = float(_sizes(pieces)[index])
+    # Large strokes get sharp edges that reducing softens again; small ones keep their greys.
+    coarse = float(np.clip((size / BOX - 1) / 2, 0, 1))
+    sharp = ink.sharp if coarse < 0.5 else ink.strength
+    full = max(float(np.percentile(sharp[window][own], 85)), 1.0)
+    low = (1 - coarse) * min(0.3, 3 * ink.noise / full) + coarse * 0.28
+    high = (1 - coarse) * 0.98 + coarse * 0.72
+    alpha = np.clip((sharp[window] / full - low) / (high - low), 0, 1) * near
+    alpha = _thickened(alpha.astype(np.float32), float(pieces.thickness[index]) * BOX / size)
+    return centred(_cropped(alpha, 0.08 + 0.35 * coarse))
+
+
+def _cropped(alpha: Array, threshold: float) -> Array:
+    rows = np.flatnonzero((alpha > threshold).any(1))
+    columns = np.flatnonzero((alpha > threshold).any(0))
+    if len(rows) == 0:
+        return alpha
+    return alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _thickened(alpha: Array, thickness: float) -> Array:
+    """Strokes no thinner than a pen's in MNIST; `thickness` in pixels of the 20x20 box."""
+    pixel = BOX / max(alpha.shape)
+    missing = (THINNEST - thickness) / (2 * pixel)  # rings of pixels around the stroke
+    while missing > 0.05:
+        share = min(missing, 1.0)
+        wider = ndimage.grey_dilation(np.pad(alpha, 1), footprint=_CROSS)
+        alpha = (1 - share) * np.pad(alpha, 1) + share * wider
+        missing -= share
+    return alpha
+
+
+_CROSS = ndimage.generate_binary_structure(2, 1)
+
+
+def centred(alpha: Array) -> Array:
+    """Ink cropped to its bounds, as a `(28, 28)` uint8 picture of MNIST's kind.
+
+    Reference:
+        LeCun et al., Gradient-based learning applied to document recognition, Proceedings of
+        the IEEE 86(11), 1998, section III: the size is normalised to 20x20 with the aspect
+        kept, and the centre of mass put at the centre of 28x28.
+
+    Args:
+        alpha: `(h, w)` float32, 0 without ink to 1.
+    """
+    rows, columns = alpha.shape
+    longest = max(rows, columns)
+    if longest not in (BOX - 1, BOX):  # as it is, when it has MNIST's size already
+        size = tuple(max(1, round(side * BOX / longest)) for side in (columns, rows))
+        resized = Image.fromarray(alpha.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+        alpha = np.clip(np.asarray(resized), 0, 1)
+    total = float(alpha.sum()) or 1.0
+    result = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    corner = []
+    for axis, side in enumerate(alpha.shape):
+        mass = float(alpha.sum(1 - axis) @ (np.arange(side) + 0.5)) / total
+        corner.append(int(np.clip(round(CENTRE - mass), 0, SIDE - side)))
+    top, left = corner
+    values = np.rint(alpha * 255).astype(np.uint8)
+    result[top : top + alpha.shape[0], left : left + alpha.shape[1]] = values
+    return result
+
+
+def _usual_level(pieces: Pieces, height: float) -> float:
+    sized = (_sizes(pieces) >= 0.6 * height) & (_sizes(pieces) <= 1.7 * height)
+    return weighted_median(pieces.levels[sized], pieces.areas[sized]) if sized.any() else 0.0
+
+
+def _kept(pieces: Pieces, ink: Ink, keep: Array) -> Pieces:
+    if keep.all():
+        return pieces
+    allowed = np.concatenate([[False], keep])
+    return measured(np.where(allowed[pieces.labels], pieces.labels, 0), ink.strength)
+
+
+def _sizes(pieces: Pieces) -> Array:
+    return np.maximum(pieces.heights, pieces.widths)
