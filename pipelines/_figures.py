@@ -717,7 +717,7 @@ def _draw_box(draw: ImageDraw, box: NDArray[Any], tag: _Tag, letters: float) -> 
     line = max(1, round(letters / 9))
     outline = (left - line, top - line, right - 1 + line, bottom - 1 + line)
     halo = (outline[0] - 1, outline[1] - 1, outline[2] + 1, outline[3] + 1)
-    draw.rectangle(halo, outline="white", width=line + 2)
+    draw.rectangle(halo, outline="white")
     draw.rectangle(outline, outline=tag.colour, width=line)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PNG = b"\x89PNG\r\n\x1a\n"
-# Fractions that people read as percentages, by a word of the metric's name.
+# Fractions that people read as percentages, by the last word of the metric's name.
 PERCENTAGES = {"accuracy", "error", "precision", "recall", "f1", "f2", "iou", "sensitivity"}
 
 
@@ -77,7 +77,7 @@ def scores(metrics: Mapping[str, float]) -> list[Score]:
                 low=metrics.get(f"{key}_low"),
                 high=metrics.get(f"{key}_high"),
                 baseline=metrics.get(f"baseline_{key}"),
-                percentage=not PERCENTAGES.isdisjoint(words),
+                percentage=words[-1] in PERCENTAGES,
             )
         )
     return found
