@@ -15,7 +15,7 @@ from fieldsight.pipelines._journal import Journal, say
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-SECONDS_TO_SEND = 20.0  # at the end of a run, while the store takes what it is given
+SECONDS_TO_SEND = 30.0  # at the end of a run, while the store takes what it is given
 SECONDS_TO_WAIT = 8.0  # at the end of a run, for a store that doesn't answer
 LONGEST_PAUSE = 60.0  # between two tries
 PATIENCE_WITH_IMPORTS = 15.0
@@ -84,6 +84,8 @@ class Run:
         self._finishing = threading.Event()
         self._given_up = threading.Event()
         self._wake = threading.Event()
+        self._last_word = threading.Lock()
+        self._ended = False
         self.finished = False
         self._worker = threading.Thread(target=self._work, name="fieldsight-run", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="fieldsight-load", daemon=True)
@@ -170,7 +172,10 @@ class Run:
         self.finished = True
         self._finishing.set()
         self._watcher.join(timeout=1.0)
-        self._append("end", status=status)
+        with self._last_word:
+            self._journal.append("end", status=status)
+            self._ended = True
+        self._wake.set()
         self._drain()
         if waiting := len(self._journal):
             why = f" ({self._failure})" if self._failure else ""
@@ -193,7 +198,10 @@ class Run:
             self.finish("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
 
     def _append(self, kind: str, **fields: object) -> None:
-        self._journal.append(kind, **fields)
+        with self._last_word:
+            if self._ended:  # a late measurement; nothing follows the end
+                return
+            self._journal.append(kind, **fields)
         self._wake.set()
 
     def _drain(self) -> None:

@@ -33,7 +33,7 @@ BATCH = 200  # records in one go; MLflow takes 1,000 metrics, 100 params and 100
 SECONDS_PER_CALL = 5
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
-SERVED_MODEL = Path(__file__).with_name("_served_model.py")
+SERVED_MODEL = Path(__file__).resolve().with_name("_served_model.py")
 # What no later try will mend: the record itself is wrong for the store.
 REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS"}
@@ -590,10 +590,12 @@ def save_pyfunc(path: Path, folder: Path, *, model_id: str = "", run_id: str = "
             model_id=model_id or None, model_uuid=model_id or None, run_id=run_id or None
         ),
     )
-    # MLflow notes where the file came from on this machine: a home folder's name, often.
+    # MLflow notes where its files came from on this machine: a person's name stands there, often.
     described = folder / "MLmodel"
     text = described.read_text(encoding="utf-8")
-    described.write_text(text.replace(str(path), path.name), encoding="utf-8")
+    for source in (path.resolve(), path, SERVED_MODEL):
+        text = text.replace(str(source), source.name)
+    described.write_text(text, encoding="utf-8")
     for cache in folder.rglob("__pycache__"):
         for file in cache.iterdir():
             file.unlink()

@@ -1,7 +1,12 @@
 import getpass
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
+import urllib.request
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -251,7 +256,9 @@ def test_the_artifact_holds_no_pickle(keras_files: dict[str, Path], home: Path) 
         # Protocols 2 to 5 begin with these bytes; the older ones are not written by anything here.
         assert content[:1] != b"\x80", name
     assert b"python_model:" not in contents["MLmodel"]  # where a pickle's path would stand
-    assert str(home).encode() not in contents["MLmodel"]  # and no path of this machine
+    checkout = str(Path(__file__).resolve().parents[2])
+    for path in (str(home), checkout):  # no path of this machine
+        assert path.encode() not in contents["MLmodel"]
     assert str(run.mlflow_id).encode() in contents["MLmodel"]
 
 
@@ -270,6 +277,49 @@ def test_mlflow_and_keras_answer_raw_pictures_alike(
     assert (tensor.type, tensor.shape) == (np.dtype("uint8"), (-1, 28, 28))
     requirements = (folder / "artifacts" / "requirements.txt").read_text()
     assert f"keras=={keras.__version__}" in requirements
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_model_over_http(keras_files: dict[str, Path], home: Path) -> None:
+    finished_run(keras_files["uci"])
+    (folder,) = (home / "artifacts" / "digits" / "models").iterdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["-m", str(folder / "artifacts"), "-h", "127.0.0.1", "-p", str(port)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (home / "log").open("wb") as log:
+        serving = subprocess.Popen(
+            [*command, "--workers", "1"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "PATH": path},
+        )
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    try:
+        answers = post(f"http://127.0.0.1:{port}/invocations", {"inputs": pictures.tolist()})
+    finally:
+        os.killpg(serving.pid, signal.SIGKILL)
+        serving.wait(timeout=20)
+    own = keras.saving.load_model(keras_files["uci"]).predict(pictures, verbose=0)
+    np.testing.assert_allclose(answers["predictions"], own, rtol=0, atol=1e-6)
+
+
+def post(url: str, content: object) -> Any:
+    request = urllib.request.Request(
+        url, json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    patience = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read())
+        except OSError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.5)
 
 
 FIRST = {
