@@ -139,12 +139,13 @@ def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
     scale = float(2**level)
     if not likely.any():
         return Ink(strength, strength, noise, scale, pieces, 0.0, 0.0)
-    heights, areas, levels = pieces.heights[likely], pieces.areas[likely], pieces.levels[likely]
-    weights = areas * levels.astype(float)
-    strong = levels >= 0.45 * weighted_median(levels, weights)
-    heights, areas, levels, weights = (x[strong] for x in (heights, areas, levels, weights))
+    heights, levels = pieces.heights[likely], pieces.levels[likely].astype(float)
+    weights = pieces.areas[likely] * levels
+    weights *= levels >= 0.45 * weighted_median(levels, weights)
     fit = np.interp(heights, [LOWEST, 24, 60, HIGHEST], [0.3, 1.0, 1.0, 0.6])
-    # By height, not by area: the ground between digits makes fewer but larger pieces.
+    # The ground between strokes is thick, and that between digits makes fewer, larger pieces:
+    # so height counts, not area.
+    fit *= np.interp(pieces.thickness[likely] / heights, [0.2, 0.4], [1.0, 0.4]) * (weights > 0)
     evidence = float((fit * heights * levels**2).sum()) * scale
     height = weighted_median(heights, weights)
     return Ink(strength, (ground - plain) * gain - bias, noise, scale, pieces, height, evidence)
@@ -164,11 +165,10 @@ def found_pieces(strength: Array, noise: float) -> Pieces:
 
 def measured(labels: Array, strength: Array) -> Pieces:
     """The pieces that a label picture numbers, measured; numbers may have gaps."""
-    numbers, labels = np.unique(labels, return_inverse=True)
-    labels = labels.reshape(strength.shape).astype(np.int32)
-    if numbers[0] != 0:
-        labels += 1
-    count = int(labels.max())
+    present = np.bincount(labels.ravel()) > 0
+    present[0] = False
+    labels = (np.cumsum(present) * present).astype(np.int32)[labels]
+    count = int(present.sum())
     slices = ndimage.find_objects(labels)
     corners = [[x.start, y.start, x.stop, y.stop] for y, x in slices]
     boxes = np.array(corners, dtype=np.int64).reshape(-1, 4)

@@ -7,12 +7,23 @@ from PIL import Image
 from scipy import ndimage
 
 from fieldsight.datasets._grouping import cut_in_two, joined, lines_of
-from fieldsight.datasets._ink import Ink, Pieces, find_ink, measured, weighted_median
+from fieldsight.datasets._ink import (
+    LEAST_CONTRAST,
+    NOISES,
+    Ink,
+    Pieces,
+    find_ink,
+    found_pieces,
+    measured,
+    weighted_median,
+)
+from fieldsight.datasets.pictures import luminance
 from fieldsight.datasets.sample import Array
 
 SIDE = 28  # of the prepared picture
 BOX = 20  # the ink is scaled into a square of this side
-CENTRE = 14.0  # of mass, from the picture's edge
+CENTRE = 14.5  # of mass, from the picture's edge: the middle of pixel 14, measured on MNIST
+SINGLE = 40  # pixels a side: a picture this small shows one digit
 LARGEST_PIXELS = 6_500_000  # a larger picture is reduced first
 THINNEST = 1.8  # strokes are thickened to this, in pixels of the 20x20 box
 FAINTEST = 0.35  # of the page's usual strength; fainter pieces show through, or are ruled
@@ -56,6 +67,8 @@ def find_digits(image: Array) -> list[Found]:
         )
     if min(image.shape[:2]) < 4:
         return []
+    if max(image.shape[:2]) <= SINGLE:
+        return _only_one(luminance(image))
     small, reduction = _bounded(image)
     ink = find_ink(small)
     if ink is None:
@@ -69,6 +82,28 @@ def find_digits(image: Array) -> list[Found]:
         picture = _prepared(ink, pieces, index)
         found.append(Found(box.astype(np.float32), int(lines[index]), picture))
     return found
+
+
+def _only_one(grey: Array) -> list[Found]:
+    """The digit of a picture as small as MNIST's: all that differs from the picture's border."""
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    strength = grey - float(np.median(border))
+    light = (np.clip(strength, 0, None) ** 2).sum() >= (np.clip(strength, None, 0) ** 2).sum()
+    strength = np.clip(strength if light else -strength, 0, None)
+    noise = 1.4826 * float(np.median(np.abs(border - np.median(border))))
+    full = float(np.percentile(strength, 98))
+    gate = max(LEAST_CONTRAST, NOISES * noise)
+    if full <= max(2 * LEAST_CONTRAST, gate):
+        return []
+    pieces = found_pieces(ndimage.gaussian_filter(strength, 0.5), noise)
+    large = pieces.areas >= 4
+    if not large.any():
+        return []
+    numbers = np.concatenate([[0], large.astype(np.int64)])
+    whole = measured(numbers[pieces.labels], strength)
+    height = float(_sizes(whole)[0])
+    ink = Ink(strength, strength, noise, 1.0, whole, height, 1.0)
+    return [Found(whole.boxes[0].astype(np.float32), 0, _prepared(ink, whole, 0))]
 
 
 def _bounded(image: Array) -> tuple[Array, float]:
@@ -114,9 +149,8 @@ def _split(pieces: Pieces, ink: Ink) -> Pieces:
         thickness[last] = thickness[number]
         for each in (number, last):
             rows, columns = np.nonzero(part == each)
-            boxes[each] = np.array([x0, y0, x0, y0]) + [
-                columns.min(), rows.min(), columns.max() + 1, rows.max() + 1,
-            ]  # fmt: skip
+            ends = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            boxes[each] = np.add(ends, (x0, y0, x0, y0))
             waiting.append(each)
     return measured(labels, ink.strength) if last > len(pieces.areas) else pieces
 
