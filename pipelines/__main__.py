@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); Python would complain at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 141
     except (DataError, CommandError) as error:
         message = str(error)
@@ -116,7 +116,7 @@ def _parse(
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _overview() -> str:

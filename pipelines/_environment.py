@@ -69,9 +69,9 @@ def tags() -> dict[str, str]:
     return found
 
 
-def keras_is_ready() -> bool:
-    """Whether Keras has been imported, wholly."""
-    module = sys.modules.get("keras")
+def is_imported(package: str) -> bool:
+    """Whether a package has been imported in this process, wholly."""
+    module = sys.modules.get(package)
     return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 

@@ -252,7 +252,7 @@ class Run:
         self._measure(sample, step)
 
     def _measure(self, sample: Monitors, step: int) -> int:
-        if self._working and not self._described and _environment.keras_is_ready():
+        if self._working and not self._described and _environment.is_imported("keras"):
             self._described = True
             self.tags(_environment.device_tags())
         self._append("metrics", values=sample(), step=step)
@@ -266,6 +266,8 @@ class Run:
         other; entered from two sides, half a module may be seen.
         """
         patience = time.monotonic() + PATIENCE_WITH_IMPORTS
-        while not _environment.keras_is_ready() and time.monotonic() < patience:
+        while not any(map(_environment.is_imported, ("keras", "mlflow"))):
+            if time.monotonic() > patience:
+                return
             if self._finishing.wait(timeout=0.1):
                 return

@@ -603,7 +603,7 @@ def save_pyfunc(path: Path, folder: Path, *, model_id: str = "", run_id: str = "
 
 
 def _backend() -> str:
-    if _environment.keras_is_ready():
+    if _environment.is_imported("keras"):
         import keras
 
         return str(keras.backend.backend())

@@ -13,12 +13,14 @@ Keras is imported when `fit` runs, not before.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +46,7 @@ class Recipe:
     warmup: float = 0.1  # share of all steps over which the learning rate rises
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    rubbish: float | None = None  # for logits that are distances: core.losses
     patience: int = 0  # epochs without a better validation score before it stops; 0: never
     seed: int = 0
     precision: Precision = "auto"
@@ -68,9 +71,36 @@ def prepare_backend(seed: int) -> None:
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    with _without_chatter():
+        import keras
 
+        device_kind()
     keras.utils.set_random_seed(seed)
+
+
+# What TensorFlow's native code writes at its start, whatever the log level, on a machine without
+# a GPU; it reads like trouble and is none.
+_CHATTER = ("cudart_stub.cc", "cuda_platform.cc", "cuda_diagnostics.cc", "port.cc",
+            "before absl::InitializeLog", "cpu_feature_guard.cc", "CPU instructions")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and let pass what isn't chatter."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if not any(mark in line for mark in _CHATTER):
+                    print(line, file=sys.stderr)
 
 
 def learning_rate_schedule(recipe: Recipe, total_steps: int) -> Any:
@@ -97,32 +127,17 @@ def compile_classifier(model: keras.Model, recipe: Recipe, steps_per_epoch: int)
     """Compile a model of logits over classes, with labels as integers."""
     import keras
 
+    from fieldsight.core.losses import SmoothedCrossentropy
+
     model.compile(
         optimizer=keras.optimizers.AdamW(
             learning_rate_schedule(recipe, recipe.epochs * steps_per_epoch),
             weight_decay=recipe.weight_decay,
         ),
-        loss=_classification_loss(recipe.label_smoothing),
+        loss=SmoothedCrossentropy(recipe.label_smoothing, recipe.rubbish),
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution or steps_an_execution(steps_per_epoch),
     )
-
-
-def _classification_loss(label_smoothing: float) -> Any:
-    import keras
-
-    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if not label_smoothing:
-        return plain
-
-    def smoothed(labels: Any, logits: Any) -> Any:
-        logits = keras.ops.cast(logits, "float32")
-        hard = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        # Cross-entropy against the uniform distribution: log Z minus the mean logit.
-        soft = keras.ops.logsumexp(logits, axis=-1) - keras.ops.mean(logits, axis=-1)
-        return (1 - label_smoothing) * keras.ops.reshape(hard, (-1,)) + label_smoothing * soft
-
-    return smoothed
 
 
 def steps_an_execution(steps_per_epoch: int) -> int:
@@ -135,7 +150,7 @@ def _batches_class() -> type:
     """`Batches` is made when it is first asked for: its base class needs Keras."""
     import keras
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    class Batches(keras.utils.PyDataset):
         """Pictures and labels by batches, shuffled and distorted from (seed, epoch) alone."""
 
         def __init__(
@@ -220,8 +235,6 @@ def fit(
     Returns:
         History by epoch, the best epoch, epochs that ran, seconds (of this process).
     """
-    import keras
-
     if validation is None:
         monitor = "loss"
     _build_optimizer(model)
@@ -250,7 +263,6 @@ def fit(
     if validation is not None and state.best_weights is not None:
         for variable, value in zip(model.weights, state.best_weights, strict=True):
             variable.assign(value)
-    del keras
     return Fitted(state.history, state.best_epoch, state.epoch, seconds)
 
 
@@ -329,7 +341,7 @@ def _keeper(
     sign = -1.0 if monitor.endswith("loss") else 1.0
     generators = _seed_generators(model)
 
-    class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    class Keeper(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
             data.start_epoch(epoch)
             for i, generator in enumerate(generators):
@@ -359,12 +371,12 @@ def _keeper(
 def _seed_generators(model: keras.Model) -> list[Any]:
     import keras
 
-    found = []
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        for value in vars(layer).values():
-            if isinstance(value, keras.random.SeedGenerator):
-                found.append(value)
-    return found
+    return [
+        value
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        for value in vars(layer).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    ]
 
 
 def _progress(epochs: int) -> Any:
@@ -383,7 +395,7 @@ def _progress(epochs: int) -> Any:
         transient=False,
     )
 
-    class Report(keras.callbacks.Callback):  # type: ignore[misc]
+    class Report(keras.callbacks.Callback):
         def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
             self.started = time.perf_counter()
             self.finished = self.first = 0
@@ -414,7 +426,7 @@ def _progress(epochs: int) -> Any:
             if not console.is_terminal and _worth_a_line(epoch, epochs):
                 seconds = time.perf_counter() - self.started
                 line = f"epoch {epoch + 1}/{epochs}  {scores}  {seconds:.0f} s"
-                print(line, file=sys.stderr, flush=True)  # noqa: T201
+                print(line, file=sys.stderr, flush=True)
 
         def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
             if console.is_terminal:

@@ -33,9 +33,9 @@ class Train:
     data: Data = "uci"
     """uci: 1,797 digits that ship with scikit-learn; mnist: 70,000; folder: your own pictures."""
     data_dir: Path | None = None
-    """MNIST's four IDX files (left out: they are fetched once), or subfolders 0 to 9 of pictures."""
+    """MNIST's four IDX files (left out: fetched once), or subfolders 0 to 9 of pictures."""
     network: Network = "lenet5"
-    """lenet5 (max pooling, ReLU); lenet5-original (the paper's of 1998); all-cnn (slow, best); mlp."""
+    """lenet5 (ReLU, max pooling); lenet5-original (as in 1998); all-cnn (best, slow); mlp."""
     epochs: int | None = None
     """Passes over the training pictures; the refit is shortened by the same factor."""
     batch_size: int | None = None

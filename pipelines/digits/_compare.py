@@ -1,4 +1,4 @@
-"""`fieldsight digits compare`: when is a CNN worth it?"""
+"""`fieldsight digits compare`: what a convolution is worth, and when."""
 
 from __future__ import annotations
 

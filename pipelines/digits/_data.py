@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fieldsight.pipelines.digits import Data
 
 FRACTIONS = (0.6, 0.2, 0.2)
+IN_ORDER = "in file order, for writers follow each other"
 MNIST_VALIDATION = 10_000  # the last of the 60,000 training pictures
 
 
@@ -29,6 +30,7 @@ class Digits:
     test: LabelledImages
     fingerprint: str
     split_fingerprint: str
+    split: str
     how: str
 
 
@@ -47,16 +49,16 @@ def load(data: Data, data_dir: Path | None, *, at_random_seed: int | None = None
 
         whole = uci_digits.load()
         if at_random_seed is None:
-            return _cut(whole, in_order(len(whole), FRACTIONS), "in file order")
+            return _cut(whole, in_order(len(whole), FRACTIONS), "file order", IN_ORDER)
         split = at_random(len(whole), FRACTIONS, at_random_seed)
-        return _cut(whole, split, "at random, writers on both sides")
+        return _cut(whole, split, "random", "at random, every writer on both sides")
     whole = labelled_pictures(data, data_dir)
     if len(whole) < 50:
         raise CommandError(
             f"{data_dir}: to train, at least 50 labelled pictures are needed. Received: "
             f"{len(whole)}. `fieldsight digits evaluate` scores any number of them."
         )
-    return _cut(whole, at_random(len(whole), FRACTIONS, 0), "at random")
+    return _cut(whole, at_random(len(whole), FRACTIONS, 0), "random", "at random")
 
 
 def labelled_pictures(data: Data, data_dir: Path | None) -> LabelledImages:
@@ -89,11 +91,12 @@ def _mnist(data_dir: Path | None) -> Digits:
         test=test,
         fingerprint=digest(train.images, train.labels, test.images, test.labels),
         split_fingerprint=split.fingerprint,
+        split="published",
         how=f"as published; the last {held:,} training pictures are held out for validation",
     )
 
 
-def _cut(whole: LabelledImages, split: Split, how: str) -> Digits:
+def _cut(whole: LabelledImages, split: Split, name: str, how: str) -> Digits:
     return Digits(
         name=whole.name,
         train=whole.take(split.train),
@@ -101,5 +104,6 @@ def _cut(whole: LabelledImages, split: Split, how: str) -> Digits:
         test=whole.take(split.test),
         fingerprint=whole.fingerprint,
         split_fingerprint=split.fingerprint,
+        split=name,
         how=how,
     )

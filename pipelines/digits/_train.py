@@ -115,7 +115,7 @@ def _train(
     baseline = _baseline(digits, settings, run)
     figures = _figures(network, baseline, digits)
     figures |= {"val_accuracy_at_best": validation, "best_epoch": chosen.fitted.best_epoch + 1}
-    rows = _rows(digits.how, network, baseline, digits, settings.network)
+    rows = _rows(digits.split, network, baseline, digits, settings.network)
     if digits.name == "uci":
         flattered = _split_at_random(settings, run)
         figures |= {f"random_split_{name}": value for name, value in flattered[0].items()}
@@ -256,7 +256,7 @@ def _split_at_random(settings: Train, run: Run) -> tuple[dict[str, float], list[
     baseline = _baseline(digits, settings, run, "random-baseline")
     return (
         _figures(network, baseline, digits),
-        _rows(digits.how, network, baseline, digits, settings.network),
+        _rows(digits.split, network, baseline, digits, settings.network),
     )
 
 
@@ -289,7 +289,7 @@ def _rows(
     )
     return [
         (split, (name, *_cells(figures, ""), difference)),
-        (split, ("dense, 128 hidden", *_cells(figures, "baseline_"), "")),
+        (split, ("dense", *_cells(figures, "baseline_"), "")),
     ]
 
 
@@ -303,16 +303,22 @@ def _cells(figures: Mapping[str, float], prefix: str) -> tuple[str, ...]:
     )
 
 
-HEADINGS = ("network", "test accuracy", "95 % interval", "parameters", "seconds", "more than dense")
+HEADINGS = ("network", "accuracy", "95 % interval", "weights", "s", "more than dense")
 
 
 def _print_table(
     rows: list[tuple[str, Any]], figures: Mapping[str, float], digits: _data.Digits, place: str
 ) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"digits: {digits.name}, {len(digits.test):,} test pictures, scored once")
+    table = Table(
+        title=f"digits: {digits.name}, {len(digits.test):,} test pictures, scored once",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("split")
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "network" else "right")
