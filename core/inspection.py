@@ -139,7 +139,7 @@ def receptive_field(model: keras.Model, layer: str, image_shape: Sequence[int]) 
     Raises:
         ValueError: if `layer` is no layer of the model.
     """
-    found = _fields(model, np.zeros((1, *image_shape), _dtype(model)))
+    found = _fields(model, tuple(image_shape))
     if layer not in found:
         raise _unknown_layer(model, layer)
     return found[layer]
@@ -222,7 +222,7 @@ def grad_cam(
         class_index: which class to explain, one or one a picture; by default each picture's
             highest score.
         layer: a layer with a spatial output; by default the last one of the last convolution's
-            size, so that its activation is included and pooling after it isn't.
+            size (if more than one cell), with its activation but not the pooling after it.
         batch_size: pictures at a time.
 
     Returns:
@@ -324,7 +324,10 @@ def occlusion(
 
 
 def _walk(model: keras.Model, images: Any, visit: _Visit) -> Any:
-    """Runs a model layer by layer; `visit` sees each output and may replace it."""
+    """Runs a model layer by layer; `visit` sees each output and may replace it.
+
+    With a `keras.KerasTensor` nothing is computed but shapes.
+    """
     counts: Counter[str] = Counter()
 
     def numbered(name: str, operation: Any, args: tuple[Any, ...], outputs: Any) -> Any:
@@ -332,15 +335,21 @@ def _walk(model: keras.Model, images: Any, visit: _Visit) -> Any:
         unique = name if counts[name] == 1 else f"{name}#{counts[name]}"
         return visit(unique, operation, args, outputs)
 
-    tensor = keras.ops.convert_to_tensor(images, dtype=_dtype(model))
+    tensor = images
+    if not isinstance(images, keras.KerasTensor):
+        tensor = keras.ops.convert_to_tensor(images, dtype=_dtype(model))
     return _run(model, tensor, numbered, "")
 
 
 def _run(model: Any, tensor: Any, visit: _Visit, prefix: str) -> Any:
+    symbolic = isinstance(tensor, keras.KerasTensor)
+
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         name = prefix + operation.name
         if _is_graph(operation):
             return _run(operation, args[0], visit, name + "/")
+        if symbolic:  # not a call, which would add a node to the layer
+            return visit(name, operation, args, operation.compute_output_spec(*args, **kwargs))
         if isinstance(operation, keras.layers.Layer):
             kwargs["training"] = False
         return visit(name, operation, args, operation(*args, **kwargs))
@@ -374,6 +383,10 @@ def _is_convolution(layer: Any) -> bool:
     size = getattr(layer, "kernel_size", None)
     kernel = getattr(layer, "kernel", None)
     return size is not None and kernel is not None and len(kernel.shape) == len(size) + 2
+
+
+def _convolves(layer: Any) -> bool:
+    return getattr(layer, "kernel_size", None) is not None
 
 
 def _spatial_rank(model: keras.Model) -> int | None:
@@ -543,9 +556,13 @@ def _gradient(function: Callable[[Any], Any], at: Any) -> Any:
 
 
 def _last_map(model: keras.Model, image: NDArray[Any], rank: int) -> str:
-    """The last layer whose map is as large as the last convolution's."""
-    maps = {n: m for n, m in feature_maps(model, image).items() if m.ndim == rank + 2}
-    convolved = [name for name, layer in _layers(model) if _is_convolution(layer) and name in maps]
+    """The last layer whose map is as large as the last convolution's.
+
+    A convolution that ends in one cell (LeNet-5's C5) is a dense layer, and says nothing of where.
+    """
+    found = feature_maps(model, image)
+    maps = {n: m for n, m in found.items() if m.ndim == rank + 2 and max(m.shape[1:-1]) > 1}
+    convolved = [name for name, layer in _layers(model) if name in maps and _convolves(layer)]
     if not maps:
         raise ValueError(f"grad_cam needs a layer with a map. Received: model {model.name!r}.")
     size = maps[convolved[-1] if convolved else list(maps)[-1]].shape[1:-1]
@@ -593,8 +610,8 @@ def _boxes(cells: NDArray[np.int64], field: Field, size: Sequence[int]) -> NDArr
     return np.clip(ends, 0, np.array(size))
 
 
-def _fields(model: keras.Model, image: NDArray[Any]) -> dict[str, Field | None]:
-    """Receptive field of every layer, followed along one picture."""
+def _fields(model: keras.Model, image_shape: tuple[int, ...]) -> dict[str, Field | None]:
+    """Receptive field of every layer, followed along the shapes of one picture."""
     rank = _spatial_rank(model) or 2
     known: dict[int, Field | None] = {}
     alive: list[Any] = []  # an id is a tensor's only while that tensor lives
@@ -616,7 +633,7 @@ def _fields(model: keras.Model, image: NDArray[Any]) -> dict[str, Field | None]:
         found[name] = known[id(outputs)] = field
         return outputs
 
-    _walk(model, image, follow)
+    _walk(model, keras.KerasTensor((1, *image_shape), _dtype(model)), follow)
     return found
 
 
@@ -645,7 +662,7 @@ def _step(
     if pads is None:
         return None
     kernel = _tuple(window or 1, rank)
-    strides = _tuple(getattr(operation, "strides", None) or window or 1, rank)
+    strides = _strides(operation, rank)
     dilation = _tuple(getattr(operation, "dilation_rate", None) or 1, rank)
     size, stride, start = [], [], []
     for axis in range(rank):
@@ -674,7 +691,7 @@ def _pads(
     if padding not in {"same", "causal"} or window is None:
         return None
     kernel, dilation = _tuple(window, rank), _tuple(getattr(operation, "dilation_rate", 1), rank)
-    strides = _tuple(getattr(operation, "strides", 1), rank)
+    strides = _strides(operation, rank)
     pads = []
     for axis in range(rank):
         reach = (kernel[axis] - 1) * dilation[axis]
@@ -683,6 +700,12 @@ def _pads(
         )
         pads.append((reach, 0) if padding == "causal" else (total // 2, total - total // 2))
     return pads
+
+
+def _strides(operation: Any, rank: int) -> tuple[int, ...]:
+    """A convolution that doesn't name its strides moves by 1, pooling by its window."""
+    strides = getattr(operation, "strides", None)
+    return _tuple(strides or getattr(operation, "pool_size", None) or 1, rank)
 
 
 def _tuple(value: Any, rank: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldsight.core import inspection
+from fieldsight.core.architectures import lenet5
 
 layers = keras.layers
 
@@ -196,7 +197,7 @@ def two_sided(shape: tuple[int, int, int]) -> keras.Model:
             keras.Input(shape),
             layers.Conv2D(2, 1, kernel_initializer=constant([[[[1, -1]]]]), name="sides"),
             layers.Flatten(),
-            layers.Dense(3, name="vector"),
+            layers.Dense(3, kernel_initializer="ones", name="vector"),
         ]
     )
 
@@ -211,7 +212,10 @@ def test_units_of_a_vector_have_no_place_in_the_picture() -> None:
 def vgg16() -> keras.Model:
     blocks: list[Any] = [keras.Input((512, 512, 1))]
     for convolutions in (2, 2, 3, 3, 3):
-        blocks += [layers.Conv2D(1, 3, padding="same") for _ in range(convolutions)]
+        blocks += [
+            layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")
+            for _ in range(convolutions)
+        ]
         blocks += [layers.MaxPooling2D(2)]
     return keras.Sequential([*blocks, layers.ReLU(name="last")])
 
@@ -220,11 +224,11 @@ def alexnet_v2() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((224, 224, 1)),
-            layers.Conv2D(1, 11, 4),
+            layers.Conv2D(1, 11, 4, kernel_initializer="zeros"),
             layers.MaxPooling2D(3, 2),
-            layers.Conv2D(1, 5, padding="same"),
+            layers.Conv2D(1, 5, padding="same", kernel_initializer="zeros"),
             layers.MaxPooling2D(3, 2),
-            *[layers.Conv2D(1, 3, padding="same") for _ in range(3)],
+            *[layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros") for _ in range(3)],
             layers.MaxPooling2D(3, 2, name="last"),
         ]
     )
@@ -284,6 +288,32 @@ def test_a_cell_changes_with_the_pixels_of_its_field_and_no_others(
     # A stride larger than the window leaves holes in the field: then it is an upper bound.
     holes = any(kind in {"conv", "pool"} and strides > size for kind, size, strides, _ in steps)
     assert np.all(seen[answers != 0]) if holes else (seen == (answers != 0)).all()
+
+
+def test_lenets_own_layers_are_followed() -> None:
+    # By hand, as in the paper's figure 2: C1 sees 5, S2 6, C3 6 + 4 x 2 = 14, S4 14 + 2 = 16, and
+    # C5 16 + 4 x 4 = 32 pixels, the whole picture.
+    model = lenet5(variant="original")
+    fields = [
+        inspection.receptive_field(model, n, (32, 32, 1)) for n in ("c1", "s2", "c3", "s4", "c5")
+    ]
+    assert [field and field.size[0] for field in fields] == [5, 6, 14, 16, 32]
+    assert [field and field.stride[0] for field in fields] == [1, 2, 2, 4, 4]
+
+
+def test_a_convolution_of_one_cell_says_nothing_of_where() -> None:
+    # As LeNet-5's C5: the map is the one of the convolution before it.
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            layers.Conv2D(1, 1, kernel_initializer="ones", name="c3"),
+            layers.Conv2D(2, 4, kernel_initializer="ones", name="c5"),
+            layers.Flatten(),
+        ]
+    )
+    picture = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+    maps = inspection.grad_cam(model, picture)  # dscore/dA is 1 everywhere
+    np.testing.assert_allclose(maps, picture[..., 0], rtol=1e-6)
 
 
 def test_volumes_work_as_pictures_do() -> None:
