@@ -44,7 +44,7 @@ class Describe:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # What it says at import isn't news.
         if self.name is None:
             for name, build in architectures().items():
-                print(f"{name:<12}{_first_line(build)}")  # noqa: T201
+                print(f"{name:<12}{_first_line(build)}")
             return 0
         _print_table(describe_by_name(self))
         return 0
@@ -73,7 +73,7 @@ class Kernels:
         if out.suffix.lower() != ".png":
             raise CommandError(f"the sheet is a PNG file: --out must end in .png. Received: {out}")
         draw_sheet(self.picture, out, convolution=self.convolution, border=self.border)
-        print(f"{out}: {self.picture.name} under each kernel")  # noqa: T201
+        print(f"{out}: {self.picture.name} under each kernel")
         return 0
 
 
