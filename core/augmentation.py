@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+# Pictures warped together: small ones stay in a processor's cache, and their temporary arrays
+# below the size for which the C library would ask the system for pages each time.
+AT_ONCE = 128
+
 
 def affine_matrices(
     count: int,
@@ -89,6 +93,13 @@ def warp(
         raise ValueError(
             "images must be (n, height, width) and matrices (n, 2, 3). "
             f"Received: images {images.shape}, matrices {matrices.shape}."
+        )
+    if len(images) > AT_ONCE:
+        parts = range(0, len(images), AT_ONCE)
+        fields = [None if displacement is None else displacement[i : i + AT_ONCE] for i in parts]
+        pairs = zip(parts, fields, strict=True)
+        return np.concatenate(
+            [warp(images[i : i + AT_ONCE], matrices[i : i + AT_ONCE], field) for i, field in pairs]
         )
     count, height, width = images.shape
     centre = np.array([(height - 1) / 2, (width - 1) / 2], np.float32)

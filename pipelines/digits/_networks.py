@@ -62,19 +62,19 @@ _MILD = Distortion(shift_pixels=1.5, rotation_degrees=8, shear_degrees=8, scale=
 
 _MNIST: Mapping[str, Plan] = {
     "lenet5": Plan(
-        recipe=Recipe(epochs=22, batch_size=256, learning_rate=3e-3),
+        recipe=Recipe(epochs=24, batch_size=256, learning_rate=3e-3),
         distortion=_STRONG,
         refit_epochs=12,
     ),
     "lenet5-original": Plan(
-        recipe=Recipe(epochs=22, batch_size=256, learning_rate=3e-3, rubbish=10.0),
+        recipe=Recipe(epochs=24, batch_size=256, learning_rate=3e-3, rubbish=10.0),
         distortion=_MILD,
         refit_epochs=12,
     ),
     "all-cnn": Plan(
-        recipe=Recipe(epochs=18, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
+        recipe=Recipe(epochs=6, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
         distortion=_STRONG,
-        refit_epochs=6,
+        refit_epochs=13,
     ),
     "mlp": Plan(
         recipe=Recipe(epochs=8, batch_size=256, learning_rate=2e-3), distortion=Distortion()
