@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import sys
 import uuid
 from collections.abc import Callable
@@ -41,7 +40,9 @@ class Describe:
 
     def run(self) -> int:
         """Print the table."""
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # What it says at import isn't news.
+        from fieldsight.pipelines._training import prepare_backend
+
+        prepare_backend(0)
         if self.name is None:
             for name, build in architectures().items():
                 print(f"{name:<12}{_first_line(build)}")

@@ -25,7 +25,16 @@ from fieldsight.pipelines._journal import Journal, Record
 from fieldsight.pipelines._models import Card, ModelFile, read_card
 from fieldsight.pipelines._run import Run, StoreError, Validation
 
-__all__ = ["Run", "Store", "StoreError", "Validation", "find_model", "resume_run", "start_run"]
+__all__ = [
+    "Run",
+    "Store",
+    "StoreError",
+    "Validation",
+    "add_artifacts",
+    "find_model",
+    "resume_run",
+    "start_run",
+]
 
 TAG = "fieldsight.run"  # the local id, by which a run is found again before it is made twice
 RECORD_TAG = "fieldsight.record"
@@ -776,6 +785,31 @@ def find_model(
             "Give --allow-simulated to use it all the same, or --model for another."
         )
     return found
+
+
+def add_artifacts(found: ModelFile, folder: Path, at: str) -> str | None:
+    """Put a folder of files into the run that made a model, where its store is within reach.
+
+    Args:
+        found: the model.
+        folder: what to copy.
+        at: the folder of the run's artifacts to copy it to.
+
+    Returns:
+        The run's MLflow id, or None if it isn't in this store or the store doesn't answer: the
+        files are on this machine all the same.
+    """
+    if found.run_id is None:
+        return None
+    try:
+        with _asking(store()) as client:
+            version = _version_of_run(client, found.run_id)
+            if version is None:
+                return None
+            client.log_artifacts(version.run_id, str(folder), at)
+            return str(version.run_id)
+    except StoreError:
+        return None
 
 
 def _find(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,10 @@ def labelled_pictures(data: Data, data_dir: Path | None) -> LabelledImages:
         )
     from fieldsight.datasets import digit_folder
 
-    return digit_folder.load(data_dir)
+    labelled, failures = digit_folder.load(data_dir)
+    for failure in failures:
+        print(f"left out: {failure.path}: {failure.reason}", file=sys.stderr)
+    return labelled
 
 
 def _mnist(data_dir: Path | None) -> Digits:

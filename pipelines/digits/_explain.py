@@ -43,8 +43,8 @@ def explain(settings: Explain) -> int:
         notes=[f"Pictures shown: {data}."],
     )
     print(page)
-    if found.run_id is not None and _tracking.add_artifacts(found.run_id, settings.out, "explain"):
-        print(f"and in run {found.run_id}, under explain")
+    if (run := _tracking.add_artifacts(found, settings.out, "explain")) is not None:
+        print(f"and in MLflow's run {run}, under explain")
     return 0
 
 
@@ -82,7 +82,8 @@ def draw_all(model: Any, labelled: LabelledImages, data: str) -> dict[str, Drawn
             ),
         )
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labelled.labels)
-    worst = wrong[np.argsort(-probabilities[wrong].max(axis=1))][:10]
+    # As `worst_mistakes` orders them: where the truth was thought least likely.
+    worst = wrong[np.argsort(probabilities[wrong, labelled.labels[wrong]])][:10]
     for name, chosen, title in (
         ("grad_cam", each, "Grad-CAM: where the evidence is, one picture of each digit"),
         ("grad_cam_mistakes", worst, "Grad-CAM of the worst mistakes"),
