@@ -67,6 +67,10 @@ def _may_join(small: Array, large: Array, gap: float, height: float) -> bool:
     lower = small[3] - small[1]
     if tall > 1.4 * max(height, large[3] - large[1]):
         return False
+    is_bar = lower < 0.42 * height and small[2] - small[0] > 1.3 * lower
+    at_top = (small[1] + small[3]) / 2 < large[1] + 0.4 * (large[3] - large[1])
+    if is_bar and at_top and gap <= 0.15 * height:  # of a 5, which may reach far
+        return wide <= 1.6 * max(height, large[2] - large[0])
     if wide > 1.15 * max(height, large[2] - large[0]):
         return False
     shared = min(small[2], large[2]) - max(small[0], large[0])
@@ -75,7 +79,10 @@ def _may_join(small: Array, large: Array, gap: float, height: float) -> bool:
         # From the side: a serif or the end of a bar, else it is a neighbour that is small.
         beside = 0.16 if lower < 0.4 * height else 0.08
         return gap <= (0.3 if is_above else beside) * height
-    return is_above and gap <= 0.12 * height and tall <= 1.2 * height
+    if is_above:
+        return gap <= 0.12 * height and tall <= 1.2 * height
+    # The loop of a 6 beside its stem.
+    return lower < 0.74 * height and gap <= 0.05 * height and wide <= 0.95 * height
 
 
 def cut_in_two(ink: Array, mask: Array, thickness: float, height: float) -> Array | None:

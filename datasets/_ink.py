@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from fieldsight.datasets._rules import rules
 from fieldsight.datasets.pictures import luminance
 from fieldsight.datasets.sample import Array
 
 SPAN = 31  # no stroke is wider, in pixels of the resolution that is chosen
 LOWEST, HIGHEST = 11, 90  # heights of a digit in such pixels
-FIRST_LOOK_PIXELS = 1_500_000  # finer resolutions are looked at only for digits that need them
+FIRST_LOOK_PIXELS = 1_700_000  # finer resolutions are looked at only for digits that need them
 LEAST_CONTRAST = 9.0  # of 255; fainter differences are paper
 NOISES = 5.0  # ink stands out from noise by this many standard deviations
 HALF = 0.42  # a stroke's edge lies at this part of its full strength
@@ -109,15 +110,15 @@ def _best(channels: list[Array], worth: float = 1.0) -> tuple[Ink, int] | None:
             for light in (False, True):
                 ink = _looked_at(grey, level, light=light)
                 if ink.evidence * trust > score * (worth if best and best[1] != channel else 1.0):
-                    best, score, kept = (ink, channel), ink.evidence * trust, light
+                    best, score = (ink, channel), ink.evidence * trust
             level += 1
         needs_finer = best is None or (best[0].scale == 2**first and best[0].height < 22)
         if first > 0 and needs_finer:
             for finer in range(first - 1, -1, -1):
-                for light in (False, True) if best is None else (kept,):
+                for light in (False, True):
                     ink = _looked_at(grey, finer, light=light)
                     if ink.evidence * trust > score:
-                        best, score, kept = (ink, channel), ink.evidence * trust, light
+                        best, score = (ink, channel), ink.evidence * trust
     return best
 
 
@@ -129,37 +130,52 @@ def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
     ground = _closed(smooth)
     gain = np.ones_like(ground)
     if not light:  # ink reflects a part of the light that falls on it
-        gain = np.minimum(np.percentile(ground, 95) / np.maximum(ground, 8), 3.0)
-    strength = (ground - smooth) * gain
-    bias = float(np.median(strength))  # noise lifts the ground
-    strength -= bias
-    noise = float(1.4826 * np.median(np.abs(strength)))
-    pieces = found_pieces(strength, noise)
+        gain = np.clip(np.percentile(ground, 95) / np.maximum(ground, 8), 1.0, 3.0)
+    contrast = ground - smooth
+    bias = float(np.median(contrast))  # noise lifts the ground
+    noise = float(1.4826 * np.median(np.abs(contrast - bias)))
+    strength = (contrast - bias) * gain
+    sharp = (ground - plain - bias) * gain
+    # Noise doesn't fade with the light as ink does, so the gate rises where the gain does.
+    gate = max(NOISES * noise, LEAST_CONTRAST) * gain
+    pieces = found_pieces(strength, gate)
+    if _has_long_ones(pieces):
+        mask = pieces.labels > 0
+        ruled = rules(mask, HIGHEST)
+        # With the faint edges of the rules, but not those of strokes.
+        ruled |= ndimage.binary_dilation(ruled, EIGHT, iterations=3) & ~mask
+        strength[ruled] = sharp[ruled] = 0
+        pieces = found_pieces(strength, gate)
     likely = _digit_like(pieces, strength.shape)
     scale = float(2**level)
     if not likely.any():
-        return Ink(strength, strength, noise, scale, pieces, 0.0, 0.0)
+        return Ink(strength, sharp, noise, scale, pieces, 0.0, 0.0)
     heights, levels = pieces.heights[likely], pieces.levels[likely].astype(float)
     weights = pieces.areas[likely] * levels
     weights *= levels >= 0.45 * weighted_median(levels, weights)
     fit = np.interp(heights, [LOWEST, 24, 60, HIGHEST], [0.3, 1.0, 1.0, 0.6])
     # The ground between strokes is thick, and that between digits makes fewer, larger pieces:
-    # so height counts, not area.
+    # so height counts, not area, and what is found at a finer resolution is surer.
     fit *= np.interp(pieces.thickness[likely] / heights, [0.2, 0.4], [1.0, 0.4]) * (weights > 0)
-    evidence = float((fit * heights * levels**2).sum()) * scale
+    evidence = float((fit * heights * levels**2).sum()) * scale**0.5
     height = weighted_median(heights, weights)
-    return Ink(strength, (ground - plain) * gain - bias, noise, scale, pieces, height, evidence)
+    return Ink(strength, sharp, noise, scale, pieces, height, evidence)
 
 
-def found_pieces(strength: Array, noise: float) -> Pieces:
-    """What is connected and stands out from noise, each cut at half of its own strength."""
-    gate = max(NOISES * noise, LEAST_CONTRAST)
+def _has_long_ones(pieces: Pieces) -> bool:
+    """Whether something spans more than a digit could, as rules and frames do."""
+    longest = np.maximum(pieces.heights, pieces.widths)
+    return bool((longest > max(1.3 * HIGHEST, 0.3 * min(pieces.labels.shape))).any())
+
+
+def found_pieces(strength: Array, gate: Array | float) -> Pieces:
+    """What is connected and stronger than the gate, each cut at half of its own strength."""
     labels, count = ndimage.label(strength > gate, EIGHT)
     if count == 0:
         return measured(labels, strength)
     levels = _levels(labels, strength, count)
-    edges = np.concatenate([[np.inf], np.maximum(HALF * levels, gate)]).astype(np.float32)
-    labels, _ = ndimage.label(strength > edges[labels], EIGHT)
+    edges = np.concatenate([[np.inf], HALF * levels]).astype(np.float32)
+    labels, _ = ndimage.label(strength > np.maximum(edges[labels], gate), EIGHT)
     return measured(labels, strength)
 
 
@@ -210,8 +226,10 @@ def _digit_like(pieces: Pieces, shape: Any) -> Array:
     """
     heights, widths, boxes = pieces.heights, pieces.widths, pieces.boxes
     inside = (boxes[:, :2] > 0).all(1) & (boxes[:, 2] < shape[1]) & (boxes[:, 3] < shape[0])
-    sized = (heights >= LOWEST) & (heights <= HIGHEST) & (widths <= 1.6 * heights)
-    stroked = (pieces.thickness <= 0.45 * heights) & (pieces.thickness >= 1.2)
+    sized = (heights >= LOWEST) & (heights <= HIGHEST) & (widths <= 2.1 * heights)
+    # A small blob is dust; a larger one may be a thick 1.
+    thickest = np.interp(heights, [LOWEST, 20], [0.33, 0.45])
+    stroked = (pieces.thickness <= thickest * heights) & (pieces.thickness >= 1.2)
     return inside & sized & stroked & (_crowding(pieces, shape) <= MOST_CROWDED)
 
 

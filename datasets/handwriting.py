@@ -23,6 +23,7 @@ from fieldsight.datasets.sample import Array
 SIDE = 28  # of the prepared picture
 BOX = 20  # the ink is scaled into a square of this side
 CENTRE = 14.5  # of mass, from the picture's edge: the middle of pixel 14, measured on MNIST
+SMALLEST_PICTURE = 4  # pixels a side
 SINGLE = 40  # pixels a side: a picture this small shows one digit
 LARGEST_PIXELS = 6_500_000  # a larger picture is reduced first
 THINNEST = 1.8  # strokes are thickened to this, in pixels of the 20x20 box
@@ -60,31 +61,64 @@ def find_digits(image: Array) -> list[Found]:
     Raises:
         ValueError: if it isn't such a picture.
     """
+    written = _written(image)
+    if written is None:
+        return []
+    lines, order = lines_of(written.pieces.boxes, written.ink.height)
+    return [_found(written, index, int(lines[index])) for index in order.tolist()]
+
+
+def find_one(image: Array) -> Found | None:
+    """The one digit that a picture is known to show: all of its ink, in however many pieces.
+
+    Args:
+        image: as `find_digits`.
+
+    Returns:
+        None if there is no ink on it.
+
+    Raises:
+        ValueError: as `find_digits`.
+    """
+    written = _written(image)
+    if written is None or len(written.pieces.areas) == 0:
+        return None
+    whole = measured((written.pieces.labels > 0).astype(np.int32), written.ink.strength)
+    return _found(_Written(written.ink, whole, written.reduction, image.shape), 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    ink: Ink
+    pieces: Pieces  # each a digit
+    reduction: float  # pixels of the picture along a side of one that the ink was looked for in
+    shape: tuple[int, ...]
+
+
+def _written(image: Array) -> _Written | None:
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ValueError(
             "a picture (h, w) or (h, w, 3) of uint8 is needed. Received: "
             f"{image.shape} {image.dtype}."
         )
-    if min(image.shape[:2]) < 4:
-        return []
+    if min(image.shape[:2]) < SMALLEST_PICTURE:
+        return None
     if max(image.shape[:2]) <= SINGLE:
-        return _only_one(luminance(image))
+        ink = _only_one(luminance(image))
+        return None if ink is None else _Written(ink, ink.pieces, 1.0, image.shape)
     small, reduction = _bounded(image)
     ink = find_ink(small)
-    if ink is None:
-        return []
-    pieces = _digits(ink)
-    lines, order = lines_of(pieces.boxes, ink.height)
-    limits = np.array([image.shape[1], image.shape[0]] * 2)
-    found = []
-    for index in order.tolist():
-        box = np.clip(pieces.boxes[index] * ink.scale * reduction, 0, limits)
-        picture = _prepared(ink, pieces, index)
-        found.append(Found(box.astype(np.float32), int(lines[index]), picture))
-    return found
+    return None if ink is None else _Written(ink, _digits(ink), reduction, image.shape)
 
 
-def _only_one(grey: Array) -> list[Found]:
+def _found(written: _Written, index: int, line: int) -> Found:
+    limits = np.array([written.shape[1], written.shape[0]] * 2)
+    box = written.pieces.boxes[index] * written.ink.scale * written.reduction
+    picture = _prepared(written.ink, written.pieces, index)
+    return Found(np.clip(box, 0, limits).astype(np.float32), line, picture)
+
+
+def _only_one(grey: Array) -> Ink | None:
     """The digit of a picture as small as MNIST's: all that differs from the picture's border."""
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     strength = grey - float(np.median(border))
@@ -94,16 +128,14 @@ def _only_one(grey: Array) -> list[Found]:
     full = float(np.percentile(strength, 98))
     gate = max(LEAST_CONTRAST, NOISES * noise)
     if full <= max(2 * LEAST_CONTRAST, gate):
-        return []
-    pieces = found_pieces(ndimage.gaussian_filter(strength, 0.5), noise)
+        return None
+    pieces = found_pieces(ndimage.gaussian_filter(strength, 0.5), gate)
     large = pieces.areas >= 4
     if not large.any():
-        return []
+        return None
     numbers = np.concatenate([[0], large.astype(np.int64)])
     whole = measured(numbers[pieces.labels], strength)
-    height = float(_sizes(whole)[0])
-    ink = Ink(strength, strength, noise, 1.0, whole, height, 1.0)
-    return [Found(whole.boxes[0].astype(np.float32), 0, _prepared(ink, whole, 0))]
+    return Ink(strength, strength, noise, 1.0, whole, float(_sizes(whole)[0]), 1.0)
 
 
 def _bounded(image: Array) -> tuple[Array, float]:
@@ -159,7 +191,8 @@ def _plausible(pieces: Pieces, ink: Ink) -> Array:
     """Which pieces have a digit's size, shape and strength beside the others."""
     sizes, heights, widths = _sizes(pieces), pieces.heights, pieces.widths
     sized = (sizes >= SMALLEST * ink.height) & (sizes <= LARGEST * ink.height)
-    sized &= (heights >= 0.26 * ink.height) & (widths <= 1.9 * heights)
+    sized &= (heights >= 0.26 * ink.height) & (widths <= 2.2 * heights)
+    sized &= pieces.thickness <= 0.45 * sizes
     if not sized.any():
         return sized
     usual = weighted_median(pieces.thickness[sized], pieces.areas[sized])

@@ -96,13 +96,13 @@ def find(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
         DatasetNotFoundError: if the folder or one of the four isn't there.
     """
     folder = Path(data_dir).expanduser()
-    if not folder.is_dir():
-        raise DatasetNotFoundError(
-            f"a folder of MNIST's four IDX files was needed. Received: {folder}, which is "
-            f"{'a file' if folder.exists() else 'not there'}. Name the folder that holds them."
-        )
     places = (folder, folder / "MNIST" / "raw", folder / "raw")
     try:
+        if not folder.is_dir():
+            raise DatasetNotFoundError(
+                f"a folder of MNIST's four IDX files was needed. Received: {folder}, which is "
+                f"{'a file' if folder.exists() else 'not there'}. Name the folder that holds them."
+            )
         found = {name: _first_file(places, _spellings(name)) for name in SHA256}
     except PermissionError as error:
         raise DataError(
