@@ -58,11 +58,11 @@ EXAMPLES = --doctest-modules src/fieldsight --ignore=src/fieldsight/pipelines/_s
 
 test: $(STAMP) ## the tests: everything on TensorFlow, core again on JAX; a few minutes
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" tests $(EXAMPLES) $(ARGS)
-	KERAS_BACKEND=jax $(PYTEST) -m "not slow" tests/core $(ARGS)
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow" tests/core $(ARGS)
 
 test-all: $(STAMP) ## the same with the slow ones, which learn for minutes
 	KERAS_BACKEND=tensorflow $(PYTEST) tests $(EXAMPLES) $(ARGS)
-	KERAS_BACKEND=jax $(PYTEST) tests/core $(ARGS)
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) tests/core $(ARGS)
 
 lint: $(STAMP) ## style, format and types, changing nothing
 	$(BIN)/ruff check

@@ -749,6 +749,7 @@ def find_model(
     application: str,
     make_with: str,
     data: str | None = None,
+    last: tuple[str, ...] = (),
     allow_simulated: bool = False,
 ) -> ModelFile:
     """The model that a person means.
@@ -759,6 +760,7 @@ def find_model(
         application: `digits`, `lung`, ...
         make_with: the command that makes such a model, for the message when there is none.
         data: only champions trained on these data.
+        last: champions trained on these data only where there is no other, however new they are.
         allow_simulated: whether a model trained on simulated data alone will do (C-10): for
             simulated input always, for real input only if it was asked for.
 
@@ -773,7 +775,7 @@ def find_model(
         card = read_card(path)
         found = ModelFile(path, card, card.name, run_id=card.run_id)
     else:
-        found = _find(reference, application, data, make_with, allow_simulated)
+        found = _find(reference, application, data, last, make_with, allow_simulated)
     if found.card.application != application:
         raise CommandError(
             f"a model of the application {application} was needed. Received: {found.title}, "
@@ -813,7 +815,12 @@ def add_artifacts(found: ModelFile, folder: Path, at: str) -> str | None:
 
 
 def _find(
-    reference: str | None, application: str, data: str | None, make_with: str, simulated: bool
+    reference: str | None,
+    application: str,
+    data: str | None,
+    last: tuple[str, ...],
+    make_with: str,
+    simulated: bool,
 ) -> ModelFile:
     if reference is not None and (waiting := _waiting_model(reference)) is not None:
         return waiting
@@ -821,7 +828,7 @@ def _find(
     try:
         with _asking(there) as client:
             if reference is None:
-                version = _newest_champion(client, application, data, simulated)
+                version = _newest_champion(client, application, data, last, simulated)
             elif "@" in reference:
                 version = _by_alias(client, *reference.rsplit("@", 1))
             else:
@@ -848,7 +855,9 @@ def _waiting_model(reference: str) -> ModelFile | None:
     return ModelFile(path, read_card(path), records[-1]["name"], run_id=folder.name)
 
 
-def _newest_champion(client: Any, application: str, data: str | None, simulated: bool) -> Any:
+def _newest_champion(
+    client: Any, application: str, data: str | None, last: tuple[str, ...], simulated: bool
+) -> Any:
     name = f"fieldsight-{application}-"
     names = (
         [f"{name}{data}"]
@@ -858,6 +867,8 @@ def _newest_champion(client: Any, application: str, data: str | None, simulated:
     champions = [
         version for item in names if (version := _by_alias(client, item, "champion")) is not None
     ]
+    better = [version for version in champions if version.name.removeprefix(name) not in last]
+    champions = better or champions
     real = [version for version in champions if version.tags.get("simulated") != "true"]
     # A simulated one is returned all the same where there is no other: the refusal names it.
     return max(

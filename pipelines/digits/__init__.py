@@ -113,7 +113,7 @@ class Predict:
     overlay: Path | None = None
     """A folder for the pictures with boxes and answers drawn."""
     model: str | None = None
-    """A .keras file, a run's id or name@alias; left out: the newest champion."""
+    """A .keras file, a run's id or name@alias; left out: the newest champion, UCI's last."""
 
     def run(self) -> int:
         """Read."""

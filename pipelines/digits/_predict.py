@@ -42,7 +42,16 @@ class Answer:
 def predict(settings: Predict) -> int:
     """Read every picture and write the answers; return the exit code."""
     files = list(_pictures(settings.pictures))
-    found = _tracking.find_model(settings.model, application="digits", make_with=MAKE_WITH)
+    # UCI's digits are enlarged from 8x8: whatever else a model has seen suits pictures better.
+    found = _tracking.find_model(
+        settings.model, application="digits", last=("uci",), make_with=MAKE_WITH
+    )
+    if found.card.data == "uci":
+        print(
+            "note: this model has seen UCI's coarse 8x8 digits alone; `fieldsight digits train "
+            "--data mnist` makes one that reads pictures better",
+            file=sys.stderr,
+        )
     _training.prepare_backend(0)
     from fieldsight.pipelines._models import load_model
 
