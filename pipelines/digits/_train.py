@@ -408,8 +408,19 @@ def _keep(
         },
     )
     body = [(split, *cells) for split, cells in rows]
+    run.tags({"mlflow.note.content": _note(body, digits)})
     table = (("split", *HEADINGS), body)
     _pictures.report(run, digits, network.probabilities, history, figures, table, card)
+
+
+def _note(rows: list[tuple[str, ...]], digits: _data.Digits) -> str:
+    """The run's description in MLflow, in Markdown: the table that the command prints."""
+    lines = [("split", *HEADINGS), ("---",) * (1 + len(HEADINGS)), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{len(digits.test):,} test pictures of {digits.name}, scored once; split: {digits.how}. "
+        f"The page of this run is its artifact report.html.\n\n{table}\n"
+    )
 
 
 def _count(model: keras.Model) -> int:
