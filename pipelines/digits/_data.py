@@ -75,7 +75,7 @@ def labelled_pictures(data: Data, data_dir: Path | None) -> LabelledImages:
 
     labelled, failures = digit_folder.load(data_dir)
     for failure in failures:
-        print(f"left out: {failure.path}: {failure.reason}", file=sys.stderr)
+        print(f"left out: {failure.reason}", file=sys.stderr)
     return labelled
 
 
