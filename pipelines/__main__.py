@@ -59,19 +59,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 141
     except (DataError, CommandError) as error:
-        message = str(error)
+        return _told(error, str(error), debug)
     except OSError as error:
         if error.errno not in _KNOWN_TROUBLE:
             raise
-        message = f"{error.filename or 'the disk'}: {_KNOWN_TROUBLE[error.errno]}"
+        where = error.filename or "the disk"
+        return _told(error, f"{where}: {_KNOWN_TROUBLE[error.errno]}", debug)
+
+
+def _told(error: Exception, message: str, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        traceback.print_exception(error)
     print(f"fieldsight: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
 _KNOWN_TROUBLE = {
     errno.ENOSPC: "no space is left there; what was there before is still whole",
+    errno.EFBIG: "a file would be larger than is allowed there; what was there is still whole",
     errno.EDQUOT: "the quota is used up; what was there before is still whole",
     errno.EROFS: "it can't be written to: mounted read-only",
     errno.EACCES: "permission denied",
