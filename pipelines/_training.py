@@ -293,9 +293,17 @@ def _variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
+def _array(variable: Any) -> NDArray[Any]:
+    """A copy of its value; NumPy itself warns of how a Keras variable becomes an array."""
+    import keras
+
+    copied: NDArray[Any] = keras.ops.convert_to_numpy(variable)
+    return copied
+
+
 def _save(path: Path, model: keras.Model, state: _State) -> None:
     """One file an epoch, written beside and renamed: a kill leaves the old one or the new."""
-    arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    arrays = {f"variable_{i}": _array(v) for i, v in enumerate(_variables(model))}
     for i, value in enumerate(state.best_weights or []):
         arrays[f"best_{i}"] = value
     facts = dataclasses.asdict(dataclasses.replace(state, best_weights=None))
@@ -357,7 +365,7 @@ def _keeper(
             if not validated or state.best_score is None or score > state.best_score:
                 state.best_score, state.best_epoch = score, epoch
                 if validated:
-                    state.best_weights = [np.array(v) for v in model.weights]
+                    state.best_weights = [_array(v) for v in model.weights]
             if recipe.patience and epoch - state.best_epoch >= recipe.patience:
                 state.stopped = self.model.stop_training = True
             if on_epoch is not None:
