@@ -27,8 +27,9 @@ MODELS = {"lenet5": "LeNet-5", "mlp": f"dense, {DENSE_UNITS} hidden"}
 
 def compare(settings: Compare) -> int:
     """Train four networks a seed, and print and draw what the convolution was worth."""
-    if settings.seeds < 1:
-        raise CommandError(f"--seeds: at least 1 is needed. Received: {settings.seeds}.")
+    for flag, value in (("--seeds", settings.seeds), ("--epochs", settings.epochs)):
+        if value is not None and value < 1:
+            raise CommandError(f"{flag}: at least 1 is needed. Received: {value}.")
     digits = _data.load(settings.data, settings.data_dir)
     given = {"data": digits.name, "seeds": settings.seeds, "epochs": settings.epochs}
     tags = {"data": digits.name, "simulated": "false"}

@@ -59,11 +59,26 @@ def train(settings: Train) -> int:
     return 0
 
 
+def _refuse_impossible(settings: Train) -> None:
+    """Numbers that no training can use are told before anything is read or begun."""
+    for flag, value in (("--epochs", settings.epochs), ("--batch-size", settings.batch_size)):
+        if value is not None and value < 1:
+            raise CommandError(f"{flag}: at least 1 is needed. Received: {value}.")
+    rate = settings.learning_rate
+    if rate is not None and not 0 < rate < float("inf"):
+        raise CommandError(f"--learning-rate: a number above 0 is needed. Received: {rate}.")
+    if not 0 <= settings.seed < 2**31:
+        raise CommandError(
+            f"--seed: at least 0 and below 2,147,483,648 is needed. Received: {settings.seed}."
+        )
+
+
 def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
     from fieldsight.pipelines.digits import Train
 
     if settings.resume is None:
+        _refuse_impossible(settings)
         # A wrong folder or file is told before a run exists that could fail by it.
         digits = _data.load(settings.data, settings.data_dir)
         logged = {
