@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -75,6 +76,8 @@ def prepare_backend(seed: int) -> None:
         import keras
 
         device_kind()
+    # Its warnings of retracing are for whoever writes such loops; a command has many models.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     keras.utils.set_random_seed(seed)
 
 
@@ -297,8 +300,8 @@ def _array(variable: Any) -> NDArray[Any]:
     """A copy of its value; NumPy itself warns of how a Keras variable becomes an array."""
     import keras
 
-    copied: NDArray[Any] = keras.ops.convert_to_numpy(variable)
-    return copied
+    # On JAX the conversion is a view of memory that the next step may be given.
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _save(path: Path, model: keras.Model, state: _State) -> None:
