@@ -30,7 +30,7 @@ def joined(pieces: Pieces, height: float) -> Array:
         a, b = _root(owners, one), _root(owners, other)
         if a == b:
             continue
-        small, large = sorted((a, b), key=lambda index: _size(boxes[index]))
+        small, large = sorted((a, b), key=lambda index: _extent(boxes[index]))
         if _may_join(boxes[small], boxes[large], gap, height):
             owners[small] = large
             boxes[large] = _union(boxes[small], boxes[large])
@@ -74,7 +74,7 @@ def _may_join(small: Array, large: Array, gap: float, height: float) -> bool:
     if wide > 1.15 * max(height, large[2] - large[0]):
         return False
     shared = min(small[2], large[2]) - max(small[0], large[0])
-    is_above = shared >= 0.5 * min(small[2] - small[0], large[2] - large[0])
+    is_above = shared >= 0.4 * min(small[2] - small[0], large[2] - large[0])
     if lower < FRAGMENT * height:
         # From the side: a serif or the end of a bar, else it is a neighbour that is small.
         beside = 0.16 if lower < 0.4 * height else 0.08
@@ -190,8 +190,8 @@ def _root(owners: Array, index: int) -> int:
     return index
 
 
-def _size(box: Array) -> float:
-    return float(max(box[2] - box[0], box[3] - box[1]))
+def _extent(box: Array) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _union(one: Array, other: Array) -> Array:

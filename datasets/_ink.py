@@ -81,15 +81,14 @@ class Pieces:
 def find_ink(image: Array) -> Ink | None:
     """The ink of a grey or RGB uint8 picture, or None if nothing on it looks like a digit."""
     grey = luminance(image)
-    best = _best([grey])
-    if image.ndim == 3 and _is_coloured(image):
-        channels = [image[..., index].astype(np.float32) for index in range(3)]
-        coarse = 1 if grey.size > FIRST_LOOK_PIXELS / 2 else 0
-        contest = _best([_reduced(c, coarse) for c in [grey, *channels]], worth=1.4)
-        if contest is not None:
-            ink, channel = contest
-            if channel > 0 and (best is None or ink.evidence > 0):
-                best = _best([channels[channel - 1]]) or best
+    if image.ndim == 2 or not _is_coloured(image):
+        best = _best([grey])
+        return None if best is None else best[0]
+    channels = [grey, *(image[..., index].astype(np.float32) for index in range(3))]
+    coarse = 1 if grey.size > FIRST_LOOK_PIXELS / 2 else 0
+    best = _best([_reduced(channel, coarse) for channel in channels], worth=1.4)
+    if coarse:
+        best = _best([channels[0 if best is None else best[1]]])
     return None if best is None else best[0]
 
 
@@ -157,7 +156,8 @@ def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
     # The ground between strokes is thick, and that between digits makes fewer, larger pieces:
     # so height counts, not area, and what is found at a finer resolution is surer.
     fit *= np.interp(pieces.thickness[likely] / heights, [0.2, 0.4], [1.0, 0.4]) * (weights > 0)
-    evidence = float((fit * heights * levels**2).sum()) * scale**0.5
+    fit *= np.interp(_edged(pieces, smooth, gain)[likely], [0.5, 0.85], [0.1, 1.0])
+    evidence = float((fit * heights**1.2 * levels**2).sum()) * scale**0.7
     height = weighted_median(heights, weights)
     return Ink(strength, sharp, noise, scale, pieces, height, evidence)
 
@@ -233,6 +233,21 @@ def _digit_like(pieces: Pieces, shape: Any) -> Array:
     return inside & sized & stroked & (_crowding(pieces, shape) <= MOST_CROWDED)
 
 
+def _edged(pieces: Pieces, smooth: Array, gain: Array) -> Array:
+    """`(n,)` how much of each piece's rim lies at an edge of the picture, 0 to 1.
+
+    Ground that is taken for ink ends, on some sides, where nothing is: where the span does.
+    """
+    count = len(pieces.areas)
+    rim = (pieces.labels > 0) & ~ndimage.binary_erosion(pieces.labels > 0, border_value=1)
+    owners = pieces.labels[rim]
+    spread = ndimage.maximum_filter(smooth, 5)[rim] - ndimage.minimum_filter(smooth, 5)[rim]
+    edge = np.minimum(spread * gain[rim] / (0.7 * pieces.levels[owners - 1]), 1.0)
+    sums = np.bincount(owners, edge, minlength=count + 1)[1:]
+    shares: Array = sums / np.maximum(np.bincount(owners, minlength=count + 1)[1:], 1)
+    return shares
+
+
 def _crowding(pieces: Pieces, shape: Any) -> Array:
     """`(n,)` the share of ink in each piece's box widened by half of its height."""
     total = np.pad(np.cumsum(np.cumsum(pieces.labels > 0, 0), 1), ((1, 0), (1, 0)))
@@ -276,7 +291,7 @@ def _reduced(image: Array, level: int) -> Array:
 
 
 def _is_coloured(image: Array) -> bool:
-    step = max(1, int((image.shape[0] * image.shape[1] / 50_000) ** 0.5))
-    sample = image[::step, ::step].astype(np.int16)
-    spread = sample.max(-1) - sample.min(-1)
-    return bool(np.percentile(spread, 99) > 25)
+    # Of means, for the noise of three channels is a colour too.
+    level = max(2, int(np.log2(max(image.shape[:2]) / 400 + 1)) + 1)
+    means = np.stack([_reduced(image[..., index], level) for index in range(3)])
+    return bool(np.percentile(np.ptp(means, axis=0), 99) > 25)

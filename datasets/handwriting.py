@@ -1,10 +1,11 @@
 """Finds handwritten digits on a picture and prepares each as MNIST's are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from fieldsight.datasets._grouping import cut_in_two, joined, lines_of
 from fieldsight.datasets._ink import (
@@ -81,10 +82,15 @@ def find_one(image: Array) -> Found | None:
         ValueError: as `find_digits`.
     """
     written = _written(image)
-    if written is None or len(written.pieces.areas) == 0:
+    if written is None:
         return None
-    whole = measured((written.pieces.labels > 0).astype(np.int32), written.ink.strength)
-    return _found(_Written(written.ink, whole, written.reduction, image.shape), 0, 0)
+    pieces = written.pieces
+    if max(image.shape[:2]) > SINGLE:  # with what is no digit of its own, such as a far bar
+        pieces = _kept(written.ink.pieces, written.ink, _substantial(written.ink))
+    if len(pieces.areas) == 0:
+        return None
+    whole = measured((pieces.labels > 0).astype(np.int32), written.ink.strength)
+    return _found(replace(written, pieces=whole), 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +98,7 @@ class _Written:
     ink: Ink
     pieces: Pieces  # each a digit
     reduction: float  # pixels of the picture along a side of one that the ink was looked for in
+    margin: int  # pixels that were added around that one
     shape: tuple[int, ...]
 
 
@@ -105,15 +112,51 @@ def _written(image: Array) -> _Written | None:
         return None
     if max(image.shape[:2]) <= SINGLE:
         ink = _only_one(luminance(image))
-        return None if ink is None else _Written(ink, ink.pieces, 1.0, image.shape)
+        return None if ink is None else _Written(ink, ink.pieces, 1.0, 0, image.shape)
     small, reduction = _bounded(image)
-    ink = find_ink(small)
-    return None if ink is None else _Written(ink, _digits(ink), reduction, image.shape)
+    ink, margin = find_ink(small), 0
+    widened = _widened(small)
+    if widened is not None:
+        other = find_ink(widened)
+        if other is not None and (ink is None or other.evidence > ink.evidence):
+            ink, margin = other, (widened.shape[0] - small.shape[0]) // 2
+    return None if ink is None else _Written(ink, _digits(ink), reduction, margin, image.shape)
+
+
+def _widened(image: Array) -> Array | None:
+    """A picture cut so close that its ink touches all sides, with ground around it."""
+    grey = luminance(image)
+    step = max(1, max(grey.shape) // 400)
+    grey = grey[::step, ::step]
+    if np.ptp(grey) < 4 * LEAST_CONTRAST:
+        return None
+    threshold = float(threshold_otsu(grey))
+    dark = grey <= threshold
+    share = float(dark.mean())
+    parted = share * (1 - share) * (grey[dark].mean() - grey[~dark].mean()) ** 2
+    ink = dark if share < 0.5 else ~dark
+    depth = 1 + min(grey.shape) // 60
+    sides = [
+        ink[:depth].any(0), ink[-depth:].any(0), ink[:, :depth].any(1), ink[:, -depth:].any(1)
+    ]  # fmt: skip
+    covered = [float(side.mean()) for side in sides]
+    # A table beside the paper fills a side; strokes that end there don't.
+    is_close = min(covered) > 0 and max(covered) < 0.9 and np.mean(covered) < 0.5
+    if not is_close or parted < 0.7 * grey.var():
+        return None
+    ground = np.median(image[::step, ::step][~ink], axis=0)
+    margin = max(image.shape[:2]) // 3 + 8
+    widths = [(margin, margin)] * 2 + [(0, 0)] * (image.ndim - 2)
+    inside = np.pad(np.ones(image.shape[:2], dtype=bool), margin)
+    result = np.pad(image, widths)
+    result[~inside] = ground.astype(np.uint8)
+    return result
 
 
 def _found(written: _Written, index: int, line: int) -> Found:
     limits = np.array([written.shape[1], written.shape[0]] * 2)
-    box = written.pieces.boxes[index] * written.ink.scale * written.reduction
+    box = written.pieces.boxes[index] * written.ink.scale - written.margin
+    box = box * written.reduction
     picture = _prepared(written.ink, written.pieces, index)
     return Found(np.clip(box, 0, limits).astype(np.float32), line, picture)
 
@@ -150,16 +193,21 @@ def _bounded(image: Array) -> tuple[Array, float]:
 
 def _digits(ink: Ink) -> Pieces:
     """The pieces of ink joined, split and sifted until each is a digit."""
-    pieces, height = ink.pieces, ink.height
-    level = _usual_level(pieces, height)
-    specks = (pieces.areas < (0.08 * height) ** 2) | (_sizes(pieces) < 0.12 * height)
-    pieces = _kept(pieces, ink, ~specks & (pieces.levels >= FAINTEST * level))
-    pieces = _kept(pieces, ink, _sizes(pieces) < 6 * height)
-    owners = joined(pieces, height)
+    pieces = _kept(ink.pieces, ink, _substantial(ink))
+    owners = joined(pieces, ink.height)
     numbers = np.concatenate([[0], owners + 1])
     pieces = measured(numbers[pieces.labels], ink.strength)
     pieces = _split(pieces, ink)
     return _kept(pieces, ink, _plausible(pieces, ink))
+
+
+def _substantial(ink: Ink) -> Array:
+    """Which pieces are neither specks nor faint nor much larger than a digit."""
+    sizes = _sizes(ink.pieces)
+    specks = (ink.pieces.areas < (0.08 * ink.height) ** 2) | (sizes < 0.12 * ink.height)
+    strong = ink.pieces.levels >= FAINTEST * _usual_level(ink.pieces, ink.height)
+    substantial: Array = ~specks & strong & (sizes < 6 * ink.height)
+    return substantial
 
 
 def _split(pieces: Pieces, ink: Ink) -> Pieces:
