@@ -14,7 +14,7 @@ chosen on the 10,000 watched pictures alone.
 Both run with oneDNN's convolutions (`TF_ENABLE_ONEDNN_OPTS=1`), which fieldsight turns on by
 itself and Keras doesn't; one more run of the example is without, as its plain script would be.
 
-    python benchmarks/time_to_accuracy.py --data-dir DIR [--pairs N] [--target 0.99] [--network NAME]
+    python benchmarks/time_to_accuracy.py --data-dir DIR [--pairs N] [--target 0.99]
 """
 
 from __future__ import annotations
@@ -268,8 +268,8 @@ def measure(runner: Runner, pairs: int) -> None:
             "example_without_onednn": plain,
         },
         figure=f"time to {runner.target:.1%}: {ratio} of the Keras example's; medians "
-        f"{medians[0]:.1f} s ({runner.network}) and {medians[1]:.1f} s, {plain['seconds']:.1f} s without "
-        f"oneDNN; test accuracy {_accuracies(runner.kept['ours'])} and "
+        f"{medians[0]:.1f} s ({runner.network}) and {medians[1]:.1f} s, {plain['seconds']:.1f} s "
+        f"without oneDNN; test accuracy {_accuracies(runner.kept['ours'])} and "
         f"{_accuracies(runner.kept['example'])}",
         data="real: MNIST, 50,000 to train on, the last 10,000 training pictures watched",
     )
