@@ -8,7 +8,7 @@ from fieldsight.datasets.sample import Array
 
 FRAGMENT = 0.62  # lower than this part of a digit's height, a piece may be a part of one
 STEEPEST = 0.27  # rise of a line of writing over its run: 15 degrees
-WIDEST = 1.35  # wider than this part of a digit's height, a piece may be two that touch
+WIDEST = 1.15  # wider than this part of a digit's height, a piece may be two that touch
 
 
 def joined(pieces: Pieces, height: float) -> Array:
@@ -101,7 +101,7 @@ def cut_in_two(ink: Array, mask: Array, thickness: float, height: float) -> Arra
         `(h, w)` True on the right of the path, or None.
     """
     rows, columns = mask.shape
-    if columns < WIDEST * height or columns < 1.2 * rows:
+    if columns < WIDEST * height or columns < 1.08 * rows:
         return None
     x = np.arange(columns)
     parts = max(2, round(columns / (0.85 * height)))
@@ -120,10 +120,11 @@ def cut_in_two(ink: Array, mask: Array, thickness: float, height: float) -> Arra
     path[-1] = int(total.argmin())
     for row in range(rows - 1, 0, -1):
         path[row - 1] = path[row] + steps[row, path[row]]
-    crossed = int(mask[np.arange(rows), path].sum())
+    crossed = np.flatnonzero(mask[np.arange(rows), path])
     right = x[None, :] >= path[:, None]
     sides = (mask & ~right, mask & right)
-    if crossed > 1.8 * thickness + 1:
+    # One stroke only: a way through a 0 crosses two.
+    if len(crossed) > 1.8 * thickness + 1 or np.any(np.diff(crossed) > 1):
         return None
     for side in sides:
         if side.sum() < 0.15 * mask.sum():

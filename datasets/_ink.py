@@ -17,10 +17,12 @@ from fieldsight.datasets.pictures import luminance
 from fieldsight.datasets.sample import Array
 
 SPAN = 31  # no stroke is wider, in pixels of the resolution that is chosen
-LOWEST, HIGHEST = 11, 90  # heights of a digit in such pixels
+LOWEST, HIGHEST = 11, 130  # heights of a digit in such pixels
+LONGEST = 90  # straight part of a stroke
 FIRST_LOOK_PIXELS = 1_700_000  # finer resolutions are looked at only for digits that need them
 LEAST_CONTRAST = 9.0  # of 255; fainter differences are paper
 NOISES = 5.0  # ink stands out from noise by this many standard deviations
+SURER = 1.5
 HALF = 0.42  # a stroke's edge lies at this part of its full strength
 MOST_CROWDED = 0.38  # share of ink in a digit's surroundings
 EIGHT = np.ones((3, 3), dtype=bool)
@@ -35,6 +37,7 @@ class Ink:
         sharp: the same without smoothing.
         noise: standard deviation of `strength` where there is no ink.
         scale: pixels of the picture along a side of one of these.
+        light: whether it is lighter than its ground.
         pieces: what is connected.
         height: the usual height of a digit, in these pixels; 0 if nothing looks like one.
         evidence: how much looks like digits.
@@ -44,6 +47,7 @@ class Ink:
     sharp: Array
     noise: float
     scale: float
+    light: bool
     pieces: "Pieces"
     height: float
     evidence: float
@@ -95,29 +99,31 @@ def find_ink(image: Array) -> Ink | None:
 def _best(channels: list[Array], worth: float = 1.0) -> tuple[Ink, int] | None:
     """The ink with most evidence among channels, resolutions and polarities, and its channel.
 
-    A channel after the first must be `worth` times as good.
+    A channel after the first must be `worth` times as good, and at a coarser resolution the
+    other polarity `SURER` times: there, ground between digits may be as large as they are.
     """
     best: tuple[Ink, int] | None = None
     score = 0.0
     for channel, grey in enumerate(channels):
         trust = 1 / (grain(grey) + 4) ** 2
-        level = 0
-        while grey.size / 4**level > FIRST_LOOK_PIXELS:
-            level += 1
-        first = level
-        while min(grey.shape) / 2**level >= LOWEST or level == first:
+        first = 0
+        while grey.size / 4**first > FIRST_LOOK_PIXELS:
+            first += 1
+        levels = [first]
+        while min(grey.shape) / 2 ** (levels[-1] + 1) >= LOWEST:
+            levels.append(levels[-1] + 1)
+        for level in [*levels, *range(first - 1, -1, -1)]:
+            if level < first and best and (best[0].scale > 2**first or best[0].height >= 22):
+                break  # no digit is so small that it needs a finer look
             for light in (False, True):
                 ink = _looked_at(grey, level, light=light)
-                if ink.evidence * trust > score * (worth if best and best[1] != channel else 1.0):
+                hurdle = score
+                if best and best[1] != channel:
+                    hurdle *= worth
+                if best and best[0].light != light and ink.scale > best[0].scale:
+                    hurdle *= SURER
+                if ink.evidence * trust > hurdle:
                     best, score = (ink, channel), ink.evidence * trust
-            level += 1
-        needs_finer = best is None or (best[0].scale == 2**first and best[0].height < 22)
-        if first > 0 and needs_finer:
-            for finer in range(first - 1, -1, -1):
-                for light in (False, True):
-                    ink = _looked_at(grey, finer, light=light)
-                    if ink.evidence * trust > score:
-                        best, score = (ink, channel), ink.evidence * trust
     return best
 
 
@@ -140,7 +146,7 @@ def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
     pieces = found_pieces(strength, gate)
     if _has_long_ones(pieces):
         mask = pieces.labels > 0
-        ruled = rules(mask, HIGHEST)
+        ruled = rules(mask, LONGEST)
         # With the faint edges of the rules, but not those of strokes.
         ruled |= ndimage.binary_dilation(ruled, EIGHT, iterations=3) & ~mask
         strength[ruled] = sharp[ruled] = 0
@@ -148,24 +154,25 @@ def _looked_at(grey: Array, level: int, *, light: bool) -> Ink:
     likely = _digit_like(pieces, strength.shape)
     scale = float(2**level)
     if not likely.any():
-        return Ink(strength, sharp, noise, scale, pieces, 0.0, 0.0)
+        return Ink(strength, sharp, noise, scale, light, pieces, 0.0, 0.0)
     heights, levels = pieces.heights[likely], pieces.levels[likely].astype(float)
     weights = pieces.areas[likely] * levels
     weights *= levels >= 0.45 * weighted_median(levels, weights)
-    fit = np.interp(heights, [LOWEST, 24, 60, HIGHEST], [0.3, 1.0, 1.0, 0.6])
+    fit = np.interp(heights, [LOWEST, 24, 60, HIGHEST], [0.3, 1.0, 1.0, 0.5])
     # The ground between strokes is thick, and that between digits makes fewer, larger pieces:
     # so height counts, not area, and what is found at a finer resolution is surer.
     fit *= np.interp(pieces.thickness[likely] / heights, [0.2, 0.4], [1.0, 0.4]) * (weights > 0)
     fit *= np.interp(_edged(pieces, smooth, gain)[likely], [0.5, 0.85], [0.1, 1.0])
+    fit *= np.interp(_repeated(pieces, likely, smooth, gain), [0.12, 0.35], [1.0, 0.1])
     evidence = float((fit * heights**1.2 * levels**2).sum()) * scale**0.7
     height = weighted_median(heights, weights)
-    return Ink(strength, sharp, noise, scale, pieces, height, evidence)
+    return Ink(strength, sharp, noise, scale, light, pieces, height, evidence)
 
 
 def _has_long_ones(pieces: Pieces) -> bool:
     """Whether something spans more than a digit could, as rules and frames do."""
     longest = np.maximum(pieces.heights, pieces.widths)
-    return bool((longest > max(1.3 * HIGHEST, 0.3 * min(pieces.labels.shape))).any())
+    return bool((longest > max(1.3 * LONGEST, 0.3 * min(pieces.labels.shape))).any())
 
 
 def found_pieces(strength: Array, gate: Array | float) -> Pieces:
@@ -246,6 +253,32 @@ def _edged(pieces: Pieces, smooth: Array, gain: Array) -> Array:
     sums = np.bincount(owners, edge, minlength=count + 1)[1:]
     shares: Array = sums / np.maximum(np.bincount(owners, minlength=count + 1)[1:], 1)
     return shares
+
+
+def _repeated(pieces: Pieces, likely: Array, smooth: Array, gain: Array) -> Array:
+    """For each likely piece the share of its surroundings that is as dark as it, but no ink.
+
+    Ground between strokes goes on beyond them; ink doesn't.
+    """
+    rows, columns = pieces.labels.shape
+    shares = []
+    for index in np.flatnonzero(likely):
+        x0, y0, x1, y1 = pieces.boxes[index]
+        margin = (y1 - y0) // 2
+        step = max(1, (y1 - y0) // 24)
+        window = np.s_[
+            max(y0 - margin, 0) : min(y1 + margin, rows) : step,
+            max(x0 - margin, 0) : min(x1 + margin, columns) : step,
+        ]
+        labels, values = pieces.labels[window], smooth[window]
+        own = values[labels == index + 1]
+        if len(own) == 0:
+            shares.append(0.0)
+            continue
+        level = pieces.levels[index] / float(np.median(gain[window]))
+        dark = (labels == 0) & (values < np.median(own) + 0.3 * level)
+        shares.append(float(dark.mean()))
+    return np.array(shares)
 
 
 def _crowding(pieces: Pieces, shape: Any) -> Array:

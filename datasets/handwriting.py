@@ -178,7 +178,7 @@ def _only_one(grey: Array) -> Ink | None:
         return None
     numbers = np.concatenate([[0], large.astype(np.int64)])
     whole = measured(numbers[pieces.labels], strength)
-    return Ink(strength, strength, noise, 1.0, whole, float(_sizes(whole)[0]), 1.0)
+    return Ink(strength, strength, noise, 1.0, bool(light), whole, float(_sizes(whole)[0]), 1.0)
 
 
 def _bounded(image: Array) -> tuple[Array, float]:

@@ -32,14 +32,16 @@ def explain(settings: Explain) -> int:
     model = load_model(found.path)
     data = f"{labelled.name}, {len(labelled):,} pictures; {found.title}"
     drawn = draw_all(model, labelled, data)
-    for name, (_, _, figure) in drawn.items():
-        _figures.save(figure, settings.out / f"{name}.png")
-        print(settings.out / f"{name}.png")
+    shown_on_page = []
+    for name, (title, caption, figure) in drawn.items():
+        path = _figures.save(figure, settings.out / f"{name}.png")
+        shown_on_page.append((title, caption, path.read_bytes()))  # drawn once: it takes a second
+        print(path)
     page = _report.write_report(
         settings.out / "explain.html",
         title=f"What {found.card.architecture} sees in {labelled.name}",
         card=dataclasses.asdict(found.card),
-        figures=list(drawn.values()),
+        figures=shown_on_page,
         notes=[f"Pictures shown: {data}."],
     )
     print(page)

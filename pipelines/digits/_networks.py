@@ -108,14 +108,14 @@ def plan(network: str, data: str) -> Plan:
 
 
 def builder(
-    network: str, images: NDArray[np.uint8], *, dense_units: int = 128
+    network: str, images: NDArray[np.uint8], *, dense_units: tuple[int, ...] = (128,)
 ) -> Callable[[], keras.Model]:
     """A function that builds a network on raw pictures, with statistics of `images` inside.
 
     Args:
         network: its name.
         images: `(n, 28, 28)` uint8 training pictures; nothing else may be looked at.
-        dense_units: width of the dense network's hidden layer.
+        dense_units: widths of the dense network's hidden layers.
     """
     # In float64 by counts of the 256 levels: exact, and no copy of all pictures.
     counts = np.bincount(images.reshape(-1), minlength=256) / images.size
@@ -125,7 +125,9 @@ def builder(
     return functools.partial(_build, network, mean, deviation, dense_units)
 
 
-def _build(network: str, mean: float, deviation: float, dense_units: int) -> keras.Model:
+def _build(
+    network: str, mean: float, deviation: float, dense_units: tuple[int, ...]
+) -> keras.Model:
     import keras
 
     from fieldsight.core import architectures
@@ -135,7 +137,7 @@ def _build(network: str, mean: float, deviation: float, dense_units: int) -> ker
     if network == "all-cnn":
         body = architectures.all_cnn((SIDE, SIDE, 1), 10)
     elif network == "mlp":
-        body = architectures.mlp((SIDE, SIDE, 1), 10, units=(dense_units,))
+        body = architectures.mlp((SIDE, SIDE, 1), 10, units=dense_units)
     else:
         # MNIST's 28x28 are padded to LeNet's 32x32 with black, never resized.
         x = keras.layers.ZeroPadding2D(2, name="pad_to_32")(x)

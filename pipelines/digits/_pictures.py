@@ -62,8 +62,11 @@ def report(
         ),
     }
     pictures = run.folder / "pictures"
-    for name, (_, _, figure) in drawn.items():
-        run.artifact(_figures.save(figure, pictures / f"{name}.png"), "pictures")
+    shown_on_page = []
+    for name, (title, caption, figure) in drawn.items():
+        path = _figures.save(figure, pictures / f"{name}.png")
+        shown_on_page.append((title, caption, path.read_bytes()))  # drawn once: it takes a second
+        run.artifact(path, "pictures")
     page = _report.write_report(
         run.folder / "report.html",
         title=f"{card.architecture} reads handwritten digits: {digits.name}",
@@ -72,7 +75,7 @@ def report(
         settings=run.settings,
         environment=_environment.tags() | _environment.device_tags(),
         card=dataclasses.asdict(card),
-        figures=list(drawn.values()),
+        figures=shown_on_page,
         tables=[
             ("Beside a dense network", *table),
             (

@@ -97,10 +97,10 @@ def _layout(images: Array, labels: Array, rng: Any, kind: str) -> Any:
 def _stroke(digit: Array, scale: float, rng: Any, kind: str) -> Array:
     radius = 0.05 * 20 * scale
     if kind == "thin":
-        thin = ndimage.grey_erosion(digit, size=2 * round(radius * 0.6) + 1)
+        thin = ndimage.grey_erosion(digit, size=(2 * round(radius * 0.6) + 1,) * 2)
         return thin if (thin > 0.4).sum() > 0.25 * (digit > 0.4).sum() else digit
     if kind == "thick":
-        return ndimage.grey_dilation(digit, size=2 * round(radius * 0.8) + 1)
+        return ndimage.grey_dilation(digit, size=(2 * round(radius * 0.8) + 1,) * 2)
     return digit
 
 
