@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fieldsight.pipelines._journal import write_whole
+from fieldsight.pipelines._files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def save(figure: Figure | Image, path: str | Path) -> Path:
     """Write a figure or picture as PNG, whole or not at all; its folder is made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, png(figure))
+    write_atomically(path, png(figure))
     return path
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fieldsight.pipelines import _figures
-from fieldsight.pipelines._journal import write_whole
+from fieldsight.pipelines._files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -152,7 +152,7 @@ def write_report(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, html.encode("utf-8"))
+    write_atomically(path, html.encode("utf-8"))
     return path
 
 

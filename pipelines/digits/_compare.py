@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fieldsight.pipelines._figures import Comparison
     from fieldsight.pipelines.digits import Compare
 
-# 784 * 70 + 70 + 70 * 84 + 84 + 84 * 10 + 10 is 61,764; LeNet-5 has 61,706. Its last hidden layer is
-# LeNet-5's own, so that what differs is the convolutions.
+# 784 * 70 + 70 + 70 * 84 + 84 + 84 * 10 + 10 is 61,764; LeNet-5 has 61,706, and such a last layer
+# of 84: what differs is the convolutions.
 DENSE_UNITS = (70, 84)
 PERMUTATION_SEED = 1998
 FORMS = ("as they are", "shuffled")

@@ -35,14 +35,12 @@ class Page:
 def compose(images: Array, labels: Array, *, seed: int, kind: str = "photo") -> Page:
     """A page of some of these `(n, 28, 28)` digits; the same for the same arguments."""
     rng = np.random.default_rng([seed, HARD_KINDS.index(kind)])
-    ink, owners, truth, lines = _layout(images, labels, rng, kind)
+    ink, owners, truth = _layout(images, labels, rng, kind)
     matrix = _view(ink.shape, rng, kind)
     boxes = _boxes(owners, matrix)
     ink = _warp(ink, matrix)
-    order = np.arange(len(truth))
-    del lines
     page = _photograph(ink, matrix, rng, kind)
-    return Page(page, boxes[order], truth[order], kind)
+    return Page(page, boxes, truth, kind)
 
 
 def _layout(images: Array, labels: Array, rng: Any, kind: str) -> Any:
@@ -68,7 +66,7 @@ def _layout(images: Array, labels: Array, rng: Any, kind: str) -> Any:
     if kind == "tiny":
         width, height = int(rng.integers(900, 1500)), int(rng.integers(900, 1500))
     ink = np.zeros((height, width), np.float32)
-    owners, truth, lines = [], [], []
+    owners, truth = [], []
     for row in range(rows):
         count = int(rng.integers(1, columns + 1)) if rows > 1 else columns
         line_scale = rng.uniform(0.6, 1.5) if kind == "mixed" else 1.0
@@ -90,8 +88,7 @@ def _layout(images: Array, labels: Array, rng: Any, kind: str) -> Any:
                 continue
             owners.append(points)
             truth.append(int(labels[index]))
-            lines.append(row)
-    return ink, owners, np.array(truth), np.array(lines)
+    return ink, owners, np.array(truth)
 
 
 def _stroke(digit: Array, scale: float, rng: Any, kind: str) -> Array:

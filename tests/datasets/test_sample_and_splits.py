@@ -41,6 +41,11 @@ def test_at_random_depends_on_the_seed_alone() -> None:
     assert at_random(100, seed=3).fingerprint != at_random(100, seed=4).fingerprint
 
 
+def split(*sides: list[int], groups: np.ndarray | None = None) -> Split:
+    train, val, test = (np.array(side) for side in sides)
+    return Split(train, val, test, groups=groups)
+
+
 def test_fingerprint_tells_sides_apart() -> None:
     assert Split(_of(0), _of(1), _of(2)).fingerprint != Split(_of(1), _of(0), _of(2)).fingerprint
 
