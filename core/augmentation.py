@@ -51,7 +51,7 @@ def affine_matrices(
     cos, sin = np.cos(angle), np.sin(angle)
     matrices = np.empty((count, 2, 3), np.float32)
     matrices[:, 0, 0] = cos * scale_row
-    matrices[:, 0, 1] = -sin * scale_column
+    matrices[:, 0, 1] = 0.0 - sin * scale_column  # and not -0.0
     matrices[:, 1, 0] = (sin + cos * shear) * scale_row
     matrices[:, 1, 1] = (cos - sin * shear) * scale_column
     matrices[:, 0, 2] = shift_pixels * draw[4]

@@ -235,7 +235,9 @@ class Run:
                     self._given_up.wait(timeout=0.5)
                 else:
                     self._finishing.wait(timeout=pause)
-            if not len(self._journal) and self._finishing.is_set():
+            # Not before the run's last record is in the journal: `finish` writes it after the
+            # other threads were told to stop.
+            if not len(self._journal) and self._ended:
                 return
 
     def _watch(self) -> None:

@@ -252,6 +252,8 @@ def _prepare() -> None:
         os.environ.setdefault(name, value)
     for name in ("alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # A store without space is told in one line of ours, not in SQLAlchemy's trace.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"mlflow\b")  # wishes for type hints and examples
     import mlflow  # noqa: F401
 

@@ -287,6 +287,9 @@ def test_a_cell_changes_with_the_pixels_of_its_field_and_no_others(
     seen = (starts <= pixel) & (pixel < starts + field.size[0])
     # A stride larger than the window leaves holes in the field: then it is an upper bound.
     holes = any(kind in {"conv", "pool"} and strides > size for kind, size, strides, _ in steps)
+    # So it is where zeros are put around a map: a cell of them sees nothing, and its field, which
+    # goes on beyond the map's edge, may still reach the outermost pixels.
+    holes = holes or any(kind == "zeros" for kind, *_ in steps)
     assert np.all(seen[answers != 0]) if holes else (seen == (answers != 0)).all()
 
 
