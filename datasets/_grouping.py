@@ -124,7 +124,7 @@ def cut_in_two(ink: Array, mask: Array, thickness: float, height: float) -> Arra
     right = x[None, :] >= path[:, None]
     sides = (mask & ~right, mask & right)
     # One stroke only: a way through a 0 crosses two.
-    if len(crossed) > 2.4 * thickness + 1 or np.any(np.diff(crossed) > 1):
+    if len(crossed) > 1.8 * thickness + 1 or np.any(np.diff(crossed) > 1):
         return None
     for side in sides:
         if side.sum() < 0.15 * mask.sum():

@@ -140,12 +140,13 @@ def test_a_broken_digit_is_one(uci: LabelledImages) -> None:
     assert len(find_digits(page_of([[uci.images[0], five, uci.images[2]]], scale=3))) == 3
 
 
-def test_digits_that_touch_in_one_place_are_parted() -> None:
-    image = np.full((140, 290), 235, np.uint8)
-    for left in (40, 120, 184):
-        rows, columns = np.mgrid[:140, :290]
+def test_digits_that_one_stroke_joins_are_parted() -> None:
+    image = np.full((140, 310), 235, np.uint8)
+    rows, columns = np.mgrid[:140, :310]
+    for left in (40, 118, 196):
         ring = np.hypot((columns - left - 28) / 28, (rows - 70) / 45)
         image[np.abs(ring - 1) < 0.16] = 30
+    image[66:74, 176:194] = 30  # from the second ring to the third
     found = find_digits(image)
     assert len(found) == 3
     widths = [each.box[2] - each.box[0] for each in found]
