@@ -12,6 +12,7 @@ from fieldsight.core.layers.locally_connected import (
 )
 from fieldsight.core.layers.padded_shortcut import PaddedShortcut
 from fieldsight.core.layers.radial_basis import RadialBasis, digit_bitmaps
+from fieldsight.core.layers.random_symmetry import RandomSymmetry
 from fieldsight.core.layers.squashing import scaled_tanh
 from fieldsight.core.layers.stochastic_depth import StochasticDepth
 from fieldsight.core.layers.subsampling import Subsampling2D
@@ -32,6 +33,7 @@ __all__ = [
     "LocallyConnected3D",
     "PaddedShortcut",
     "RadialBasis",
+    "RandomSymmetry",
     "StochasticDepth",
     "Subsampling2D",
     "TableConv2D",

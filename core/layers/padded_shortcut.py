@@ -11,9 +11,10 @@ from keras import ops
 class PaddedShortcut(keras.layers.Layer):
     """The identity at every strides-th place, with channels of zeros added: option A.
 
-    The zeros stand after the input's channels. The paper doesn't say where; to put them
-    elsewhere is the same network with its channels in another order, so it matters only to
-    weights that were trained elsewhere.
+    The zeros stand after the input's channels, as in Facebook's fb.resnet.torch; the paper
+    doesn't say where, and akamaster/pytorch_resnet_cifar10 puts half of them before. Elsewhere
+    is the same network with its channels in another order, so it matters only to weights that
+    come from there.
 
     Reference:
         He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016,
