@@ -1,0 +1,209 @@
+"""Every architecture: the published counts, one output a class, and the same on both backends."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from fieldsight.core import architectures
+from fieldsight.core.architectures import (
+    alexnet,
+    inception_v3,
+    lenet5,
+    pilotnet,
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnet110,
+    resnet152,
+    unet,
+    vgg11,
+    vgg13,
+    vgg16,
+    vgg19,
+)
+
+Build = Callable[..., Any]
+
+
+def counts(model: Any) -> tuple[int, int]:
+    """Trainable and total parameters."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return trainable, model.count_params()
+
+
+# DOMAIN.md, section 2: trainable and total. What no source publishes is worked out by hand:
+# normalisation adds two running statistics for each of its channels.
+# CIFAR: channels normalised are 16 + 2n (16 + 32 + 64) = 16 + 224 n for 6n + 2 layers.
+# torchvision: 4,800 / 8,512 / 26,560 / 52,672 / 75,712 channels for 18 to 152 layers, from the
+# stages of table 1; Inception v3: 17,216 channels, 896 more in the auxiliary head.
+PUBLISHED: list[tuple[str, Build, dict[str, Any], int, int]] = [
+    ("lenet5", lenet5, {}, 61_706, 61_706),
+    ("lenet5-original", lenet5, {"variant": "original"}, 60_000, 60_840),
+    ("alexnet", alexnet, {}, 60_965_224, 60_965_224),
+    ("alexnet-ungrouped", alexnet, {"variant": "2012-ungrouped"}, 62_378_344, 62_378_344),
+    ("alexnet-2014", alexnet, {"variant": "2014"}, 61_100_840, 61_100_840),
+    ("vgg11", vgg11, {}, 132_863_336, 132_863_336),
+    ("vgg13", vgg13, {}, 133_047_848, 133_047_848),
+    ("vgg16", vgg16, {}, 138_357_544, 138_357_544),
+    ("vgg19", vgg19, {}, 143_667_240, 143_667_240),
+    ("resnet20", resnet20, {}, 269_722, 269_722 + 2 * (16 + 224 * 3)),
+    ("resnet32", resnet32, {}, 464_154, 464_154 + 2 * (16 + 224 * 5)),
+    ("resnet44", resnet44, {}, 658_586, 658_586 + 2 * (16 + 224 * 7)),
+    ("resnet56", resnet56, {}, 853_018, 853_018 + 2 * (16 + 224 * 9)),
+    ("resnet110", resnet110, {}, 1_727_962, 1_727_962 + 2 * (16 + 224 * 18)),
+    ("resnet18", resnet18, {}, 11_689_512, 11_699_112),
+    ("resnet34", resnet34, {}, 21_797_672, 21_797_672 + 2 * 8_512),
+    ("resnet50", resnet50, {}, 25_557_032, 25_557_032 + 2 * 26_560),
+    ("resnet101", resnet101, {}, 44_549_160, 44_549_160 + 2 * 52_672),
+    ("resnet152", resnet152, {}, 60_192_808, 60_192_808 + 2 * 75_712),
+    ("resnet50-keras", resnet50, {"variant": "keras"}, 25_583_592, 25_636_712),
+    ("resnet101-keras", resnet101, {"variant": "keras"}, 44_707_176 - 2 * 52_672, 44_707_176),
+    ("resnet152-keras", resnet152, {"variant": "keras"}, 60_419_944 - 2 * 75_712, 60_419_944),
+    # Hu et al., table 2 and section 5: SE-ResNet-50 adds about 2.5 million parameters, 10 %; the
+    # two layers of 16 blocks are 2 c^2 / 16 + c / 16 + c for c of 256, 512, 1024, 2048.
+    (
+        "se-resnet50", resnet50, {"squeeze_excitation": True},
+        25_557_032 + 2_530_992, 25_557_032 + 2_530_992 + 2 * 26_560,
+    ),
+    ("inception_v3", inception_v3, {}, 23_817_352, 23_851_784),
+    (
+        "inception_v3-auxiliary", inception_v3, {"auxiliary": True, "scale": True},
+        27_161_264, 27_161_264 + 2 * (17_216 + 896),
+    ),
+    ("pilotnet", pilotnet, {}, 252_219, 252_219),
+    # Ronneberger et al., figure 1, 64 filters, one channel in and two out: 31.03 million.
+    ("unet", unet, {"input_shape": (572, 572, 1), "padding": "valid"}, 31_030_658, 31_030_658),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "trainable", "total"),
+    [pytest.param(*row[1:], id=row[0]) for row in PUBLISHED],
+)
+def test_parameter_counts_are_the_published_ones(
+    build: Build, options: dict[str, Any], trainable: int, total: int
+) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = build(**options)
+    assert counts(model) == (trainable, total)
+
+
+def test_every_architecture_is_counted() -> None:
+    counted = {build.__name__ for _, build, *_ in PUBLISHED}
+    assert counted == set(architectures.__all__) - {"mlp", "all_cnn"}
+
+
+def convolved(inputs: int, outputs: int, places: int, *, biased: bool = True) -> int:
+    return inputs * outputs * places + biased * outputs
+
+
+# One block each in three dimensions, by hand: weights of a cube, 27 places for a 3x3x3.
+def test_vggs_first_stage_in_three_dimensions() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = vgg16((32, 32, 32, 1), 2)
+    names = ["block1_conv1", "block1_conv2"]
+    assert [model.get_layer(n).count_params() for n in names] == [
+        1 * 64 * 27 + 64,
+        64 * 64 * 27 + 64,
+    ]
+
+
+def test_a_basic_block_in_three_dimensions() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = resnet18((32, 32, 32, 2), 2)
+    block = [layer for layer in model.layers if layer.name.startswith("conv3_block1_")]
+    # 64 to 128, 128 to 128, the shortcut of one place, and four numbers a normalised channel.
+    expected = 64 * 128 * 27 + 128 * 128 * 27 + 64 * 128 + 3 * 4 * 128
+    assert sum(layer.count_params() for layer in block) == expected
+    assert model.get_layer("conv1_conv").count_params() == 7**3 * 2 * 64
+
+
+def test_inceptions_split_kernels_in_three_dimensions() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = inception_v3((75, 75, 75, 1), 2)
+    block = [layer for layer in model.layers if layer.name.startswith("mixed4_")]
+    # Kernels of 7 along planes, rows and columns; each unit has 3 numbers a channel besides.
+    once = [(768, 128, 1), (128, 128, 7), (128, 128, 7), (128, 192, 7)]
+    twice = [(768, 128, 1), *[(128, 128, 7)] * 5, (128, 192, 7)]
+    units = [(768, 192, 1), *once, *twice, (768, 192, 1)]
+    expected = sum(a * b * n + 3 * b for a, b, n in units)
+    assert sum(layer.count_params() for layer in block) == expected
+    kernels = [model.get_layer(f"mixed4_7x7_{axis}_conv").kernel_size for axis in AXES]
+    assert kernels == [(7, 1, 1), (1, 7, 1), (1, 1, 7)]
+    assert model.get_layer("mixed9").output.shape[-1] == 320 + 3 * 384 + 3 * 384 + 192
+
+
+AXES = ("planes", "rows", "columns")
+
+
+def test_a_residual_pair_of_unet_in_three_dimensions() -> None:
+    model = unet((8, 8, 8, 1), 2, filters=4, depth=1, residual=True, normalization=True)
+    pair = [layer for layer in model.layers if layer.name.startswith("bottom_")]
+    assert sum(x.count_params() for x in pair) == 4 * 8 * 27 + 8 * 8 * 27 + 4 * 8 + 3 * 4 * 8
+
+
+# The smallest inputs that each takes, in both ranks, with another number of channels and classes.
+TINY: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
+    (architectures.mlp, (6, 5, 2), {}),
+    (architectures.all_cnn, (4, 4, 2), {"filters": 4}),
+    (architectures.all_cnn, (4, 4, 4, 2), {"filters": 4}),
+    (lenet5, (16, 16, 2), {}),
+    (alexnet, (67, 67, 2), {}),
+    (alexnet, (67, 67, 2), {"variant": "2012-ungrouped"}),
+    (alexnet, (63, 63, 2), {"variant": "2014"}),
+    (alexnet, (67, 67, 67, 1), {}),
+    *((vgg, (32, 32, 2), {}) for vgg in (vgg11, vgg13, vgg16, vgg19)),
+    (vgg11, (32, 32, 32, 1), {}),
+    *((net, (8, 8, 2), {}) for net in (resnet20, resnet32, resnet44, resnet56)),
+    (resnet20, (8, 8, 8, 2), {}),
+    *((net, (32, 32, 2), {}) for net in (resnet18, resnet34, resnet50)),
+    (resnet50, (32, 32, 2), {"variant": "keras"}),
+    (
+        resnet18, (32, 32, 2),
+        {"stochastic_depth": 0.2, "squeeze_excitation": True, "antialiased": True},
+    ),
+    (resnet18, (32, 32, 32, 2), {}),
+    (resnet50, (32, 32, 32, 1), {"variant": "keras", "antialiased": True}),
+    (inception_v3, (75, 75, 2), {}),
+    (pilotnet, (66, 66, 2), {}),
+]  # fmt: skip
+SLOW: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
+    (resnet110, (8, 8, 2), {}),
+    (resnet101, (32, 32, 2), {}),
+    (resnet152, (32, 32, 2), {}),
+    (resnet152, (32, 32, 2), {"variant": "keras"}),
+    (inception_v3, (75, 75, 75, 1), {}),
+    (inception_v3, (299, 299, 3), {"auxiliary": True}),
+    (vgg19, (32, 32, 32, 1), {}),
+]
+BOTH = [
+    *(pytest.param(*row, id=f"{row[0].__name__}-{i}") for i, row in enumerate(TINY)),
+    *(
+        pytest.param(*row, id=f"{row[0].__name__}-slow{i}", marks=pytest.mark.slow)
+        for i, row in enumerate(SLOW)
+    ),
+]
+
+
+@pytest.mark.parametrize(("build", "shape", "options"), BOTH)
+def test_output_is_one_float32_logit_per_class(
+    build: Build, shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    model = build(shape, 7, **options)
+    first = model(np.ones((2, *shape), "float32"))
+    first = first[0] if isinstance(first, list) else first
+    assert first.shape == (2, 7)
+    assert np.isfinite(keras.ops.convert_to_numpy(first)).all()
+    names = [layer.name for layer in model.layers]
+    assert len(names) == len(set(names))
+    assert model.layers[-1].dtype_policy.compute_dtype == "float32"
