@@ -164,6 +164,4 @@ def check_num_classes(name: str, num_classes: int) -> None:
         ValueError: if there are none.
     """
     if num_classes < 1:
-        raise ValueError(
-            f"{name} needs at least one class. Received: num_classes={num_classes}"
-        )
+        raise ValueError(f"{name} needs at least one class. Received: num_classes={num_classes}")

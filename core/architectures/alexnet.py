@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -63,8 +62,7 @@ def alexnet(
     """
     if variant not in ("2012", "2012-ungrouped", "2014"):
         raise ValueError(
-            'variant must be "2012", "2012-ungrouped" or "2014". '
-            f'Received: variant="{variant}"'
+            f'variant must be "2012", "2012-ungrouped" or "2014". Received: variant="{variant}"'
         )
     is_later = variant == "2014"
     if input_shape is None:
@@ -105,7 +103,9 @@ def _pooled(x: Any, number: int, *, normalised: bool) -> Any:
     return blocks.maximum_pooling(x, 3, strides=2, name=f"pool{number}")
 
 
-def _convolved(x: Any, filters: int, kernel_size: int | Sequence[int], groups: int, name: str) -> Any:
+def _convolved(
+    x: Any, filters: int, kernel_size: int | Sequence[int], groups: int, name: str
+) -> Any:
     return blocks.convolution(
         x, filters, kernel_size, groups=groups, activation="relu",
         kernel_initializer="he_normal", name=name,

@@ -79,7 +79,9 @@ def inception_v3(
     blocks.check_num_classes(name, num_classes)
     inputs = keras.Input(tuple(input_shape), name="inputs")
 
-    def unit(x: Any, filters: int, kernel_size: int | Sequence[int], name: str, **options: Any) -> Any:
+    def unit(
+        x: Any, filters: int, kernel_size: int | Sequence[int], name: str, **options: Any
+    ) -> Any:
         x = blocks.convolution(
             x, filters, kernel_size, use_bias=False, name=f"{name}_conv", **options
         )

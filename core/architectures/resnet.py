@@ -55,9 +55,7 @@ def _resnet(
     name: str,
 ) -> keras.Model:
     if variant not in ("torchvision", "keras"):
-        raise ValueError(
-            f'variant must be "torchvision" or "keras". Received: variant="{variant}"'
-        )
+        raise ValueError(f'variant must be "torchvision" or "keras". Received: variant="{variant}"')
     if not 0 <= stochastic_depth < 1:
         raise ValueError(
             f"stochastic_depth must be at least 0 and under 1. Received: {stochastic_depth}"
