@@ -54,7 +54,8 @@ class LocalResponseNormalization(keras.layers.Layer):
             )
         if bias <= 0:
             raise ValueError(
-                f"bias must be positive, or a map of zeros is divided by zero. Received: {bias}"
+                "bias must be positive, or a map of zeros is divided by zero. "
+                f"Received: bias={bias}"
             )
         self.size = size
         self.alpha = alpha
