@@ -103,9 +103,7 @@ def _pooled(x: Any, number: int, *, normalised: bool) -> Any:
     return blocks.maximum_pooling(x, 3, strides=2, name=f"pool{number}")
 
 
-def _convolved(
-    x: Any, filters: int, kernel_size: int | Sequence[int], groups: int, name: str
-) -> Any:
+def _convolved(x: Any, filters: int, kernel_size: int, groups: int, name: str) -> Any:
     return blocks.convolution(
         x, filters, kernel_size, groups=groups, activation="relu",
         kernel_initializer="he_normal", name=name,

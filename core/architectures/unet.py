@@ -97,7 +97,7 @@ class _Style:
         if self.residual:
             if shortcut.shape[-1] != filters:
                 shortcut = self._convolved(shortcut, filters, 1, f"{name}_shortcut")
-            x = layers.Add(name=f"{name}_add")(_alike(shortcut, x, f"{name}_crop"))
+            x = layers.Add(name=f"{name}_add")(_alike(shortcut, x, f"{name}_shortcut_crop"))
         return layers.ReLU(name=f"{name}_relu2")(x)
 
     def _convolved(self, x: Any, filters: int, kernel_size: int, name: str) -> Any:
@@ -117,7 +117,7 @@ def _dropped(x: Any, rate: float, name: str) -> Any:
 
 
 def _joined(skipped: Any, x: Any, name: str) -> Any:
-    return layers.Concatenate(name=f"{name}_joined")(_alike(skipped, x, f"{name}_crop"))
+    return layers.Concatenate(name=f"{name}_joined")(_alike(skipped, x, f"{name}_skip_crop"))
 
 
 def _alike(larger: Any, x: Any, name: str) -> list[Any]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from fieldsight.core import architectures
+from fieldsight.core import architectures, blocks
 from fieldsight.core.architectures import (
     alexnet,
     inception_v3,
@@ -206,3 +206,128 @@ def test_output_is_one_float32_logit_per_class(
     names = [layer.name for layer in model.layers]
     assert len(names) == len(set(names))
     assert model.layers[-1].dtype_policy.compute_dtype == "float32"
+
+
+def test_dropped_blocks_and_pooled_channels_change_training_alone() -> None:
+    model = resnet18((32, 32, 3), 4, stochastic_depth=0.9, squeeze_excitation=True)
+    rates = [layer.rate for layer in model.layers if layer.name.endswith("_drop")]
+    # Equation 4 of Huang et al.: the l-th of 8 blocks is dropped l / 8 x 0.9 of the time.
+    assert rates == pytest.approx([0.9 * block / 8 for block in range(1, 9)])
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    first, second = (keras.ops.convert_to_numpy(model(x, training=False)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_antialiased_network_changes_less_when_the_picture_moves() -> None:
+    # Zhang's claim, on nets with random weights: the map before the average, moved by one pixel.
+    rng = np.random.default_rng(0)
+    picture = rng.normal(size=(1, 65, 64, 3)).astype("float32")
+    moved = []
+    for antialiased in (False, True):
+        keras.utils.set_random_seed(3)
+        model = resnet18((64, 64, 3), 2, antialiased=antialiased)
+        maps = keras.Model(model.input, model.get_layer("conv2_block2_out").output)
+        a, b = (keras.ops.convert_to_numpy(maps(picture[:, i : i + 64])) for i in (0, 1))
+        inner = (slice(None), slice(4, -4), slice(4, -4))
+        moved.append(np.linalg.norm((a - b)[inner]) / np.linalg.norm(a[inner]))
+    assert moved[1] < 0.9 * moved[0]
+
+
+REFUSED: list[tuple[Build, tuple[Any, ...], dict[str, Any], str]] = [
+    (vgg16, (31, 32, 3), {}, "vgg16 needs sides of at least 32.*Received: input_shape=.31, 32, 3"),
+    (vgg16, (32, 3), {}, "vgg16 needs an input_shape of .height, width, channels. or .depth"),
+    (resnet50, (32, 32, 0), {}, "at least one channel"),
+    (resnet50, (32, 32, 3), {"variant": "caffe"}, 'Received: variant="caffe"'),
+    (resnet18, (32, 32, 3), {"stochastic_depth": 1.0}, "under 1. Received: 1.0"),
+    (resnet20, (3, 8, 3), {}, "resnet20 needs sides of at least 4"),
+    (inception_v3, (74, 75, 3), {}, "at least 75"),
+    (inception_v3, (160, 160, 3), {"auxiliary": True}, "at least 299"),
+    (pilotnet, (66, 66, 66, 3), {}, "pilotnet needs an input_shape of .height, width, channels."),
+    # The paper's own misprint: 55 places of 11 at stride 4 are 227, not 224.
+    (alexnet, (224, 224, 3), {}, "layer 'conv1', axis 0: .* must be whole. Received: W=224, F=11"),
+    (alexnet, (227, 227, 3), {"variant": "2013"}, 'Received: variant="2013"'),
+    (alexnet, (66, 67, 3), {}, "at least 67"),
+    (unet, (100, 96, 1), {}, "axis 0 must halve 4 times.*Received: 100.* 96 or 112 would fit"),
+    (unet, (570, 572, 1), {"padding": "valid"}, "axis 0 .*Received: 570.* 556 or 572 would fit"),
+    (unet, (None, None, 1), {"padding": "valid"}, "every side must be known"),
+    (unet, (64, 64, 1), {"padding": "mirror"}, 'Received: padding="mirror"'),
+    (unet, (64, 64, 1), {"depth": 0}, "Received: filters=64, depth=0"),
+]
+
+
+@pytest.mark.parametrize(("build", "shape", "options", "message"), REFUSED)
+def test_what_doesnt_fit_is_named(
+    build: Build, shape: tuple[Any, ...], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(shape, **options)
+
+
+def test_groups_that_dont_divide_are_named_with_their_layer() -> None:
+    with pytest.raises(ValueError, match=r"layer 'conv2': .* into 2 groups\. Received: 7 channels"):
+        blocks.convolution(keras.Input((8, 8, 7)), 4, groups=2, name="conv2")
+
+
+@pytest.mark.parametrize("build", [vgg11, resnet20, resnet18, inception_v3, alexnet, unet])
+def test_there_is_at_least_one_class(build: Build) -> None:
+    with pytest.raises(ValueError, match=r"needs at least one class\. Received: num_classes=0"):
+        build(num_classes=0)
+
+
+# U-Net
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": True, "normalization": True}])
+@pytest.mark.parametrize("shape", [(16, 24, 2), (8, 16, 8, 1)])
+def test_unet_answers_for_every_place(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    model = unet(shape, 3, filters=2, depth=2, dropout=0.3, **options)
+    assert model(np.zeros((2, *shape), "float32")).shape == (2, *shape[:-1], 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": True, "normalization": True}])
+def test_unet_takes_any_size_that_halves(options: dict[str, Any]) -> None:
+    model = unet((None, None, 1), 1, filters=2, depth=2, **options)
+    for shape in ((1, 8, 12, 1), (2, 32, 4, 1)):
+        assert model(np.zeros(shape, "float32")).shape == shape
+
+
+def test_unet_of_the_paper_turns_572_into_388() -> None:
+    for residual in (False, True):
+        model = unet((572, 572, 1), filters=1, padding="valid", residual=residual)
+        assert model.output_shape == (None, 388, 388, 2)
+
+
+def test_unet_sees_the_same_wherever_a_window_lies_on_its_grid() -> None:
+    # Away from the border, moving the picture by the stride of 4 moves the answer by as much.
+    keras.utils.set_random_seed(0)
+    model = unet((64, 64, 1), 1, filters=2, depth=2)
+    picture = np.random.default_rng(0).normal(size=(1, 68, 64, 1)).astype("float32")
+    a, b = (keras.ops.convert_to_numpy(model(picture[:, i : i + 64])) for i in (0, 4))
+    np.testing.assert_allclose(a[:, 28:40], b[:, 24:36], atol=1e-5)
+
+
+def test_unets_second_output_depends_on_what_it_was_handed() -> None:
+    # With the way back from the bottom cut, an edge still comes through the first level.
+    model = unet((16, 16, 1), 1, filters=2, depth=1)
+    for weight in model.get_layer("up0_transposed").weights:
+        weight.assign(np.zeros(weight.shape))
+    flat, edge = np.zeros((2, 1, 16, 16, 1), "float32")
+    edge[:, :, 8:] = 1
+    assert np.ptp(keras.ops.convert_to_numpy(model(edge) - model(flat))) > 0
+
+
+# Learning
+
+
+def test_a_small_resnet_learns_stripes() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(128) % 2
+    x = rng.normal(0, 0.3, size=(128, 8, 8, 1)).astype("float32")
+    x[y == 0, ::2] += 1  # rows, or columns
+    x[y == 1, :, ::2] += 1
+    keras.utils.set_random_seed(0)
+    model = resnet20((8, 8, 1), 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(3e-3), loss=loss, metrics=["accuracy"])
+    model.fit(x[:96], y[:96], batch_size=16, epochs=6, verbose=0, shuffle=False)
+    assert model.evaluate(x[96:], y[96:], verbose=0)[1] > 0.9
