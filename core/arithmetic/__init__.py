@@ -1,5 +1,6 @@
 """The arithmetic of convolutional networks: of one layer, and of a model layer by layer."""
 
+from fieldsight.core.arithmetic.abstract import abstract
 from fieldsight.core.arithmetic.counts import (
     activation_bytes,
     connections,
@@ -15,6 +16,7 @@ from fieldsight.core.arithmetic.description import Description, LayerRow, descri
 __all__ = [
     "Description",
     "LayerRow",
+    "abstract",
     "activation_bytes",
     "connections",
     "describe",

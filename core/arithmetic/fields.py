@@ -1,0 +1,194 @@
+"""How much of a model's input one unit of each tensor sees, followed through its graph."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import zip_longest
+from typing import Any
+
+from keras import layers as kl
+
+_GLOBAL = (
+    kl.GlobalAveragePooling1D, kl.GlobalAveragePooling2D, kl.GlobalAveragePooling3D,
+    kl.GlobalMaxPooling1D, kl.GlobalMaxPooling2D, kl.GlobalMaxPooling3D,
+)  # fmt: skip
+TRANSPOSED = (kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)
+_UPSAMPLING = (kl.UpSampling1D, kl.UpSampling2D, kl.UpSampling3D)
+# What a unit sees isn't moved or widened by these, whatever becomes of the map's size.
+FRAMING = (
+    kl.ZeroPadding1D, kl.ZeroPadding2D, kl.ZeroPadding3D,
+    kl.Cropping1D, kl.Cropping2D, kl.Cropping3D,
+)  # fmt: skip
+_FOLDED = (
+    kl.BatchNormalization, kl.GroupNormalization, kl.LayerNormalization, kl.Normalization,
+    kl.RMSNormalization, kl.UnitNormalization, kl.PReLU,
+)  # fmt: skip
+_POINTWISE = (kl.Dense, kl.EinsumDense)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How much of the input one unit of a tensor sees, along each axis of the input.
+
+    Attributes:
+        field: how many inputs; None is unknown.
+        jump: inputs from one unit to its neighbour: 0 where every unit sees everything, so that
+            neither kernels nor strides change it any more; None is unknown.
+        whole: the input's size.
+    """
+
+    field: tuple[int | None, ...]
+    jump: tuple[Fraction | None, ...]
+    whole: tuple[int | None, ...]
+
+    @classmethod
+    def start(cls, shape: Sequence[int | None]) -> "Reach":
+        """Return what a unit of the input itself sees; `shape` has batch and channels."""
+        whole = tuple(shape[1:-1])
+        return cls((1,) * len(whole), (Fraction(1),) * len(whole), whole)
+
+    @classmethod
+    def merged(cls, reaches: Sequence["Reach"]) -> "Reach":
+        """Return what a unit sees where branches meet: the largest field and step of them."""
+        fields = zip_longest(*(reach.field for reach in reaches), fillvalue=1)
+        jumps = zip_longest(*(reach.jump for reach in reaches), fillvalue=Fraction(0))
+        return cls(
+            tuple(_largest(axis) for axis in fields),
+            tuple(_largest(axis) for axis in jumps),
+            max((reach.whole for reach in reaches), key=len),
+        )
+
+    def everything(self) -> "Reach":
+        """Return what a unit sees that mixes all places."""
+        return Reach(self.whole, (Fraction(0),) * len(self.whole), self.whole)
+
+    def unknown(self) -> "Reach":
+        """Return what can be said after a layer that can't be followed."""
+        return Reach((None,) * len(self.whole), (None,) * len(self.whole), self.whole)
+
+    def strides(self, shape: Sequence[int | None]) -> tuple[int | Fraction | None, ...]:
+        """Return the inputs between neighbours of a tensor of this shape; () without places."""
+        if len(shape) != len(self.whole) + 2 or (self.jump and not any(self._stepped())):
+            return ()
+        return tuple(
+            int(jump) if jump is not None and jump.denominator == 1 else jump for jump in self.jump
+        )
+
+    def _stepped(self) -> Iterator[bool]:
+        return (jump is None or jump > 0 for jump in self.jump)
+
+
+def _largest(values: Iterable[Any]) -> Any:
+    known = list(values)
+    return None if None in known else max(known)
+
+
+def graph_of(model: Any) -> Any:
+    """Return the functional graph of a model, or None where it has none.
+
+    A sequential model keeps the functional one it amounts to; a subclassed model has none.
+    """
+    inner = getattr(model, "_functional", None) or model
+    return inner if getattr(inner, "_nodes_by_depth", None) else None
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """Yield the uses of layers in a graph, inputs apart, each after all that it needs."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        yield from (node for node in graph._nodes_by_depth[depth] if not node.is_input)
+
+
+def reaches_of(graph: Any, inputs: Sequence[Reach]) -> dict[int, Reach]:
+    """Return the reach of each tensor of a graph by its id; inner models are followed.
+
+    Args:
+        graph: a functional graph, as `graph_of` gives it.
+        inputs: the reach of each of its inputs.
+    """
+    known = {id(tensor): reach for tensor, reach in zip(graph.inputs, inputs, strict=True)}
+    for node in nodes_of(graph):
+        before = [known[id(tensor)] for tensor in node.input_tensors]
+        inner = graph_of(node.operation)
+        if inner is None:
+            after = [through(node, before)[1]] * len(node.output_tensors)
+        else:
+            found = reaches_of(inner, before)
+            after = [found[id(tensor)] for tensor in inner.outputs]
+        known.update(zip(map(id, node.output_tensors), after, strict=True))
+    return known
+
+
+def folds(layer: Any) -> bool:
+    """Whether a layer but scales and shifts, which the layer before it could do as well."""
+    if isinstance(layer, _FOLDED):
+        return True
+    weights = getattr(layer, "weights", None) or ()
+    return not hasattr(layer, "count_macs") and all(len(w.shape) <= 1 for w in weights)
+
+
+def through(node: Any, before: Sequence[Reach]) -> tuple[tuple[int | None, ...], Reach]:
+    """Return a layer's own field, and what its units see of the model's input.
+
+    Args:
+        node: a use of a layer.
+        before: the reach of each tensor that it takes.
+    """
+    layer, reach = node.operation, Reach.merged(before)
+    in_shape, out_shape = node.input_tensors[0].shape, node.output_tensors[0].shape
+    ones = (1,) * len(reach.field)
+    if isinstance(layer, _GLOBAL):
+        return tuple(in_shape[1:-1]), reach.everything()
+    weighs = bool(getattr(layer, "weights", None))
+    if len(in_shape) == 2 and weighs and not folds(layer):
+        return reach.whole, reach.everything()  # Dense, or alike: it mixes all places.
+    if isinstance(layer, _UPSAMPLING):
+        return ones, _grown(reach, ones, _per_axis(layer.size, len(ones)), transposed=True)
+    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    if isinstance(window, int | tuple | list):
+        return _windowed(layer, reach, window)
+    counted = isinstance(layer, _POINTWISE) or hasattr(layer, "count_macs")
+    mixes = weighs and not counted and not folds(layer)
+    return ones, reach.unknown() if mixes or _resized(layer, in_shape, out_shape) else reach
+
+
+def _resized(layer: Any, before: Sequence[int | None], after: Sequence[int | None]) -> bool:
+    """Whether a map's size changes by other than a window, a frame or a gate's broadcast."""
+    if isinstance(layer, FRAMING) or len(before) != len(after):
+        return False
+    sides = list(zip(before[1:-1], after[1:-1], strict=True))
+    gates = all(old == 1 for old, _ in sides)
+    return not gates and any(old != new for old, new in sides)
+
+
+def _windowed(layer: Any, reach: Reach, window: Any) -> tuple[tuple[int | None, ...], Reach]:
+    rank = len(reach.field)
+    kernel = _per_axis(window, rank)
+    # Pooling that doesn't name its strides moves by its window.
+    pool = getattr(layer, "pool_size", None)
+    strides = _per_axis(getattr(layer, "strides", None) or pool or 1, rank)
+    dilation = _per_axis(getattr(layer, "dilation_rate", 1), rank)
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    return extent, _grown(reach, extent, strides, transposed=isinstance(layer, TRANSPOSED))
+
+
+def _per_axis(value: Any, rank: int) -> tuple[int, ...]:
+    sizes = (value,) * rank if isinstance(value, int) else tuple(value)
+    return sizes if len(sizes) == rank else (sizes + (1,) * rank)[:rank]
+
+
+def _grown(
+    before: Reach, extent: Sequence[int], strides: Sequence[int], *, transposed: bool
+) -> Reach:
+    fields: list[int | None] = []
+    jumps: list[Fraction | None] = []
+    for field, jump, size, stride in zip(before.field, before.jump, extent, strides, strict=True):
+        # A transposed unit meets only every stride-th place of its kernel.
+        steps = (math.ceil(size / stride) if transposed else size) - 1
+        if jump is None or field is None:
+            fields.append(None if steps or field is None else field)
+            jumps.append(None)
+            continue
+        fields.append(math.ceil(field + steps * jump))
+        jumps.append(jump / stride if transposed else jump * stride)
+    return Reach(tuple(fields), tuple(jumps), before.whole)
