@@ -77,7 +77,7 @@ class Symmetry:
             self._check_rank("array", array.ndim)
         rest = range(self.rank, array.ndim)
         moved = np.transpose(array, (*self.order, *rest))
-        return np.flip(moved, [axis for axis, flipped in enumerate(self.flips) if flipped])
+        return np.flip(moved, tuple(axis for axis in range(self.rank) if self.flips[axis]))
 
     def boxes(self, boxes: NDArray[Number], shape: Sequence[int]) -> NDArray[Number]:
         """Move boxes along with their picture.
@@ -130,7 +130,7 @@ class Symmetry:
         columns = []
         for axis, flipped in zip(self.order, self.flips, strict=True):
             along = points[:, self.rank - 1 - axis]  # x is along the last axis
-            columns.append(points.dtype.type(shape[axis]) - along if flipped else along)
+            columns.append(np.subtract(shape[axis], along, dtype=along.dtype) if flipped else along)
         return np.stack(columns[::-1], axis=1)
 
     def then(self, other: Symmetry) -> Symmetry:

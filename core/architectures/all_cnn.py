@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+from keras import layers
+
+from fieldsight.core import blocks
 
 
 def all_cnn(
@@ -38,46 +43,37 @@ def all_cnn(
         `(batch, num_classes)` logits.
 
     Raises:
-        ValueError: if an image is too small to be halved twice.
+        ValueError: if an image is too small to be halved twice, or of another rank.
 
     Example:
         >>> all_cnn((28, 28, 1)).output_shape
         (None, 10)
     """
-    rank = len(input_shape) - 1
-    if rank not in (2, 3) or min(input_shape[:-1]) < 4:
-        raise ValueError(
-            "an image of 2 or 3 axes and channels is needed, with sides of at least 4, to be "
-            f"halved twice. Received: input_shape={input_shape}."
-        )
-    inputs = keras.Input(input_shape)
-    x = _convolution(inputs, rank, filters, 3, name="stage1_conv1")
-    x = _convolution(x, rank, filters, 5, strides=2, name="stage1_down")
-    x = _convolution(x, rank, 2 * filters, 3, name="stage2_conv1")
-    x = _convolution(x, rank, 2 * filters, 3, name="stage2_conv2")
-    x = _convolution(x, rank, 2 * filters, 5, strides=2, name="stage2_down")
-    x = _convolution(x, rank, 4 * filters, 3, name="stage3_conv1")
-    x = _convolution(x, rank, 4 * filters, 3, name="stage3_conv2")
-    layers = keras.layers
-    pooling = layers.GlobalAveragePooling2D if rank == 2 else layers.GlobalAveragePooling3D
-    x = pooling(name="average")(x)
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name=name)
+    blocks.check_input_shape(name, input_shape, smallest=4)
+    blocks.check_num_classes(name, num_classes)
+    inputs = x = keras.Input(input_shape)
+    x = _convolution(x, filters, 3, name="stage1_conv1")
+    x = _convolution(x, filters, 5, strides=2, name="stage1_down")
+    x = _convolution(x, 2 * filters, 3, name="stage2_conv1")
+    x = _convolution(x, 2 * filters, 3, name="stage2_conv2")
+    x = _convolution(x, 2 * filters, 5, strides=2, name="stage2_down")
+    x = _convolution(x, 4 * filters, 3, name="stage3_conv1")
+    x = _convolution(x, 4 * filters, 3, name="stage3_conv2")
+    x = blocks.global_average(x, name="average")
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(inputs, blocks.logits(x, num_classes), name=name)
 
 
-def _convolution(
-    x: keras.KerasTensor, rank: int, filters: int, kernel_size: int, *, strides: int = 1, name: str
-) -> keras.KerasTensor:
-    convolution = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
-    x = convolution(
+def _convolution(x: Any, filters: int, kernel_size: int, *, strides: int = 1, name: str) -> Any:
+    x = blocks.convolution(
+        x,
         filters,
         kernel_size,
         strides=strides,
-        padding="same",
         use_bias=False,  # the normalisation's offset is one already
         kernel_initializer="he_normal",
         name=name,
-    )(x)
+    )
     # 0.95 and not Keras's 0.99: a short training's statistics must be those of its last steps.
-    x = keras.layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+    x = layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)

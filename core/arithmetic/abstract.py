@@ -1,7 +1,7 @@
 """Models whose weights have shapes but no values, to be described and not to be run."""
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -25,22 +25,13 @@ def abstract(build: Callable[[], Any]) -> Any:
         >>> abstract(lambda: mlp((1000, 1000, 3), units=(4096,))).count_params()
         12288045066
     """
-    returned: list[Any] = []
-    raised: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            # In a stateless scope Keras puts off drawing weights, here for ever.
-            with keras.StatelessScope(initialize_variables=False):
-                returned.append(build())
-        except BaseException as error:  # noqa: BLE001: it is raised again, in the caller's thread
-            raised.append(error)
+    def run() -> Any:
+        # In a stateless scope Keras puts off drawing weights, here for ever.
+        with keras.StatelessScope(initialize_variables=False):
+            return build()
 
     # Keras lists the weights that it owes, thread by thread, and draws them all at the end of any
     # later scope: in a thread of its own the list is forgotten with it.
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return returned[0]
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(run).result()
