@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fieldsight.pipelines import _console
 from fieldsight.pipelines._errors import CommandError
 
 
@@ -44,7 +45,6 @@ def rows(application: str, figures: dict[str, float]) -> list[tuple[str, ...]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of the files that are named, one an application."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="every application, on its test split")
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CommandError(f"{path.name}: one JSON object was needed. {error}") from error
         for row in rows(path.stem, figures):
             table.add_row(*row)
-    Console().print(table)
+    _console.console().print(table)
     return 0
 
 

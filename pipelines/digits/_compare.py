@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldsight.core.metrics import paired_difference_interval, proportion_interval
-from fieldsight.pipelines import _tracking, _training
+from fieldsight.pipelines import _console, _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.digits import _data, _networks
 
@@ -130,7 +130,6 @@ def _draw(settings: Compare, rows: list[Comparison], digits: _data.Digits) -> An
 
 
 def _print(figures: dict[str, float], digits: _data.Digits, settings: Compare, place: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -147,7 +146,7 @@ def _print(figures: dict[str, float], digits: _data.Digits, settings: Compare, p
     table.add_section()
     cells = [_interval(figures, f"cnn_over_dense_{f}") for f in _KEYS]
     table.add_row("CNN over dense, points", *cells, "")
-    console = Console()
+    console = _console.console()
     console.print(table)
     console.print(f"95 % intervals, paired over the pictures; figure: {settings.out}")
     console.print(f"run: {place}", soft_wrap=True)

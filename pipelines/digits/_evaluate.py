@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fieldsight.pipelines import _tracking, _training
+from fieldsight.pipelines import _console, _tracking, _training
 from fieldsight.pipelines._files import write_atomically
 from fieldsight.pipelines.digits import _data
 from fieldsight.pipelines.digits._scores import (
@@ -66,7 +66,6 @@ def evaluate(settings: Evaluate) -> int:
 
 
 def _print(found: ModelFile, labelled: Any, probabilities: Any, figures: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{found.title} on {labelled.name}, {len(labelled):,} pictures")
@@ -75,7 +74,7 @@ def _print(found: ModelFile, labelled: Any, probabilities: Any, figures: dict[st
     for name, total, wrong, rate, low, high in errors_by_class(probabilities, labelled.labels):
         interval = f"{100 * low:.2f} to {100 * high:.2f}"
         table.add_row(name, f"{total:,}", str(wrong), f"{100 * rate:.2f} %", interval)
-    console = Console()
+    console = _console.console()
     console.print(table)
     console.print(
         f"accuracy {100 * figures['test_accuracy']:.2f} % "

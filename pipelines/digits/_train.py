@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldsight.core.metrics import paired_difference_interval
-from fieldsight.pipelines import _tracking, _training
+from fieldsight.pipelines import _console, _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.digits import _data, _networks
 from fieldsight.pipelines.digits._scores import accuracy_figures
@@ -325,7 +325,6 @@ def _print_table(
     rows: list[tuple[str, Any]], figures: Mapping[str, float], digits: _data.Digits, place: str
 ) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -343,7 +342,7 @@ def _print_table(
             table.add_section()
         table.add_row("" if split == before else split, *cells)
         before = split
-    console = Console()
+    console = _console.console()
     console.print(table)
     console.print(f"in all {figures['seconds']:.0f} s; the difference is in points of accuracy, "
                   "paired, with its 95 % interval")  # fmt: skip
