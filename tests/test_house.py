@@ -23,7 +23,7 @@ PROJECT = PYPROJECT["project"]
 # The one file that talks to MLflow, and the script that MLflow itself runs to load a model.
 IMPORT_MLFLOW = {"pipelines/_tracking.py", "pipelines/_served_model.py"}
 # Keras has no function for gradients: Grad-CAM asks the backend, inside a function.
-ASK_THE_BACKEND = {"core/inspection.py"}
+ASK_THE_BACKEND = {"core/inspection/gradient.py"}
 
 
 def sources(*folders: str) -> list[Path]:

@@ -176,7 +176,7 @@ TINY: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
     (inception_v3, (75, 75, 2), {}),
     (pilotnet, (66, 66, 2), {}),
 ]  # fmt: skip
-SLOW: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
+LARGE: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
     (resnet110, (8, 8, 2), {}),
     (resnet101, (32, 32, 2), {}),
     (resnet152, (32, 32, 2), {}),
@@ -185,27 +185,26 @@ SLOW: list[tuple[Build, tuple[int, ...], dict[str, Any]]] = [
     (inception_v3, (299, 299, 3), {"auxiliary": True}),
     (vgg19, (32, 32, 32, 1), {}),
 ]
-BOTH = [
-    *(pytest.param(*row, id=f"{row[0].__name__}-{i}") for i, row in enumerate(TINY)),
-    *(
-        pytest.param(*row, id=f"{row[0].__name__}-slow{i}", marks=pytest.mark.slow)
-        for i, row in enumerate(SLOW)
-    ),
-]
 
 
-@pytest.mark.parametrize(("build", "shape", "options"), BOTH)
+@pytest.mark.parametrize(("build", "shape", "options"), TINY + LARGE)
 def test_output_is_one_float32_logit_per_class(
     build: Build, shape: tuple[int, ...], options: dict[str, Any]
 ) -> None:
-    model = build(shape, 7, **options)
-    first = model(np.ones((2, *shape), "float32"))
-    first = first[0] if isinstance(first, list) else first
-    assert first.shape == (2, 7)
-    assert np.isfinite(keras.ops.convert_to_numpy(first)).all()
+    # By shapes alone; test_backends.py computes, and compares what comes out.
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = build(shape, 7, **options)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    outputs = model.outputs
+    assert [(output.shape, output.dtype) for output in outputs] == [((None, 7), "float32")] * len(
+        outputs
+    )
+    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
     names = [layer.name for layer in model.layers]
     assert len(names) == len(set(names))
-    assert model.layers[-1].dtype_policy.compute_dtype == "float32"
 
 
 def test_dropped_blocks_and_pooled_channels_change_training_alone() -> None:
@@ -319,6 +318,7 @@ def test_unets_second_output_depends_on_what_it_was_handed() -> None:
 # Learning
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="compiles for a minute or two")
 def test_a_small_resnet_learns_stripes() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(128) % 2

@@ -127,6 +127,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]
 def agree(here: Any, there: Any) -> None:
     """C-4: the same output from the same weights, to 1e-4 of its size."""
     assert here.shape == there.shape
+    assert np.isfinite(here).all()
     assert np.ptp(here) > 0  # a constant would agree with anything
     np.testing.assert_allclose(there, here, atol=1e-4 * max(1.0, float(np.abs(here).max())))
 
