@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+# A product with a matrix is the quickest on a processor, two to four times as quick as pooling at
+# sides of 32 to 56, but its cost grows with the side: about here it is the same.
+_LARGEST_MATRIX = 256
 
 
 class BaseBlurPooling(keras.layers.Layer):
@@ -39,25 +44,32 @@ class BaseBlurPooling(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Map `(batch, *axes, channels)` to `(batch, *places, channels)`."""
         self.compute_output_shape(inputs.shape)
+        sides = inputs.shape[1:-1]
+        if None in sides or max(sides) > _LARGEST_MATRIX:
+            return self._by_pooling(inputs)
         x = inputs
-        both = [((size - 1) // 2, size // 2) for size in self.kernel_size]
-        if any(size > 1 for size in self.kernel_size):
-            x = ops.pad(x, [(0, 0), *both, (0, 0)], mode="reflect")
         for axis in range(self.rank):
-            x = self._along(x, axis)
+            x = self._by_matrix(x, axis)
         return x
 
-    def _along(self, x: Any, axis: int) -> Any:
-        """Blur along one axis by weighted, shifted slices: quicker than a depthwise kernel."""
-        size, stride = self.kernel_size[axis], self.strides[axis]
-        before = (slice(None),) * (axis + 1)
-        total = 2 ** (size - 1)
-        blurred: Any = 0
-        for shift in range(size):
-            stop = 1 - size + shift or None  # the whole kernel lies within
-            weight = math.comb(size - 1, shift) / total
-            blurred = blurred + weight * x[(*before, slice(shift, stop, stride))]
-        return blurred
+    def _by_matrix(self, x: Any, axis: int) -> Any:
+        """Blur along one axis by a product with a matrix that holds border and strides too."""
+        before, side, after = x.shape[1 : axis + 1], x.shape[axis + 1], x.shape[axis + 2 :]
+        matrix = _blur_matrix(side, self.kernel_size[axis], self.strides[axis])
+        flat = ops.reshape(x, (-1, side, math.prod(after)))
+        blurred = ops.matmul(ops.cast(matrix, x.dtype), flat)
+        return ops.reshape(blurred, (-1, *before, len(matrix), *after))
+
+    def _by_pooling(self, x: Any) -> Any:
+        """Blur by means of two neighbours in turn, which make a binomial kernel."""
+        both = [((size - 1) // 2, size // 2) for size in self.kernel_size]
+        x = ops.pad(x, [(0, 0), *both, (0, 0)], mode="reflect")
+        turns = max(1, *(size - 1 for size in self.kernel_size))
+        for turn in range(turns):
+            pairs = tuple(2 if turn < size - 1 else 1 for size in self.kernel_size)
+            strides = self.strides if turn == turns - 1 else 1
+            x = ops.average_pool(x, pairs, strides, data_format="channels_last")
+        return x
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return `(batch, *(axes / strides, rounded up), channels)`."""
@@ -81,6 +93,17 @@ class BaseBlurPooling(keras.layers.Layer):
         }
 
 
+def _blur_matrix(side: int, size: int, stride: int) -> np.ndarray:
+    """Return `(places, side)`: what each place takes from each of a reflected axis."""
+    around = np.pad(np.arange(side), ((size - 1) // 2, size // 2), mode="reflect")
+    places = np.arange(0, side, stride)
+    matrix = np.zeros((len(places), side))
+    for shift in range(size):
+        weight = math.comb(size - 1, shift) / 2 ** (size - 1)
+        np.add.at(matrix, (np.arange(len(places)), around[places + shift]), weight)
+    return matrix
+
+
 @keras.saving.register_keras_serializable(package="fieldsight")
 class BlurPooling2D(BaseBlurPooling):
     """Anti-aliased pooling of maps: a binomial blur, then every strides-th place.
@@ -102,7 +125,6 @@ class BlurPooling2D(BaseBlurPooling):
             input is too small for a reflection.
 
     Example:
-        >>> import numpy as np
         >>> row = np.array([0, 0, 4, 0, 0], "float32").reshape(1, 1, 5, 1)
         >>> np.asarray(BlurPooling2D((1, 3))(row)).ravel().tolist()
         [0.0, 2.0, 0.0]

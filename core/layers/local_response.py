@@ -65,8 +65,19 @@ class LocalResponseNormalization(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Map `(batch, *axes, channels)` to the same shape."""
         x = ops.cast(inputs, "float64" if self.compute_dtype == "float64" else "float32")
-        sums = ops.matmul(ops.square(x), ops.cast(self._band(x.shape[-1]), x.dtype))
-        return ops.cast(x * ops.power(self.bias + sums, -self.beta), inputs.dtype)
+        channels = x.shape[-1]
+        # A product with a band of ones is far quicker than shifted slices or running sums.
+        flat = ops.reshape(x, (-1, channels))
+        sums = ops.matmul(ops.square(flat), ops.cast(self._band(channels), x.dtype))
+        scaled = flat * self._power(self.bias + sums)
+        return ops.cast(ops.reshape(scaled, ops.shape(x)), inputs.dtype)
+
+    def _power(self, denominators: Any) -> Any:
+        """Return them to the power of -beta; `ops.power` takes three times as long."""
+        if self.beta == 0.75:
+            root = ops.rsqrt(denominators)
+            return root * ops.sqrt(root)
+        return ops.exp(-self.beta * ops.log(denominators))
 
     def _band(self, channels: int) -> np.ndarray:
         """Return `(channels, channels)`: alpha where one channel is a neighbour of the other."""

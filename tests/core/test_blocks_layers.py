@@ -106,7 +106,7 @@ def test_local_response_and_its_gradient_are_tensorflows() -> None:
 @pytest.mark.parametrize("beta", [0.75, 0.6])
 def test_local_responses_gradient_is_that_of_finite_differences(beta: float) -> None:
     x, upstream, direction = RNG.normal(size=(3, 4, 3, 9)).astype("float32")
-    kinds = {"size": 3, "alpha": 0.3, "beta": beta, "bias": 1.5}
+    kinds: dict[str, Any] = {"size": 3, "alpha": 0.3, "beta": beta, "bias": 1.5}
     step = 1e-5
     ends = [normalised(x + s * direction.astype("float64"), **kinds) for s in (step, -step)]
     expected = np.sum((ends[0] - ends[1]) * upstream) / (2 * step)
@@ -209,13 +209,24 @@ def test_blur_pooling_has_a_size_and_a_stride_for_each_axis() -> None:
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
 
 
-def test_blur_pooling_of_an_unknown_size_is_that_of_the_known_one() -> None:
+@pytest.mark.parametrize(("size", "stride"), [(5, 2), ((1, 4), (1, 3)), (1, 2), ((3, 2), (2, 1))])
+def test_blur_pooling_of_an_unknown_size_is_that_of_the_known_one(size: Any, stride: Any) -> None:
     inputs = keras.Input((None, None, 2))
-    model = keras.Model(inputs, BlurPooling2D(5)(inputs))
+    model = keras.Model(inputs, BlurPooling2D(size, stride)(inputs))
+    sizes, strides = np.broadcast_to(size, 2), np.broadcast_to(stride, 2)
     for shape in [(2, 7, 8, 2), (1, 4, 3, 2)]:
         x = RNG.normal(size=shape).astype("float32")
-        expected = [blurred(each, (5, 5), (2, 2)) for each in x]
+        expected = [blurred(each, tuple(sizes), tuple(strides)) for each in x]
         np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 300, 2), (1, 2, 4, 257, 1)])
+def test_a_long_side_is_blurred_like_a_short_one(shape: tuple[int, ...]) -> None:
+    x = RNG.normal(size=shape).astype("float32")
+    rank = len(shape) - 2
+    layer = BlurPooling2D(3) if rank == 2 else BlurPooling3D(3)
+    expected = blurred(x[0], (3,) * rank, (2,) * rank)
+    np.testing.assert_allclose(answer(layer, x)[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

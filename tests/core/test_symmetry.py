@@ -253,19 +253,18 @@ def test_masks_and_boxes_move_along_as_core_symmetry_moves_them(
 
 
 def test_boxes_with_labels_stay_where_the_label_is_minus_one() -> None:
-    picture = numbered((1, 5, 5, 1)).astype("float32")
-    boxes = np.array([[[1, 0, 3, 4], [1, 0, 3, 4]]], "float32")
-    labels = np.array([[7, -1]], "int32")
-    layer = RandomSymmetry(seed=0)
+    count = 20
+    pictures = np.tile(numbered((5, 5, 1)).astype("float32"), (count, 1, 1, 1))
+    boxes = np.tile(np.array([[1, 0, 3, 4], [1, 0, 3, 4]], "float32"), (count, 1, 1))
+    labels = np.tile(np.array([7, -1], "int32"), (count, 1))
+    inputs = {"images": pictures, "bounding_boxes": {"boxes": boxes, "labels": labels}}
+    after = moved(RandomSymmetry(seed=0), inputs)
+    np.testing.assert_array_equal(after["bounding_boxes"]["labels"], labels)
+    np.testing.assert_array_equal(after["bounding_boxes"]["boxes"][:, 1], boxes[:, 1])
     seen = set()
-    for _ in range(20):
-        inputs = {"images": picture, "bounding_boxes": {"boxes": boxes, "labels": labels}}
-        after = moved(layer, inputs)
-        symmetry = SQUARE[which(picture[0], after["images"][0], SQUARE)]
-        expected = symmetry.boxes(boxes[0, :1], (5, 5))
-        np.testing.assert_array_equal(after["bounding_boxes"]["boxes"][0, :1], expected)
-        np.testing.assert_array_equal(after["bounding_boxes"]["boxes"][0, 1], boxes[0, 1])
-        np.testing.assert_array_equal(after["bounding_boxes"]["labels"], labels)
+    for picture, found in zip(after["images"], after["bounding_boxes"]["boxes"], strict=True):
+        symmetry = SQUARE[which(pictures[0], picture, SQUARE)]
+        np.testing.assert_array_equal(found[:1], symmetry.boxes(boxes[0, :1], (5, 5)))
         seen.add(symmetry)
     assert len(seen) > 3
 
