@@ -50,6 +50,35 @@ def pyramid(
         P1 (None, 16, 16, 16)
         P2 (None, 8, 8, 32)
     """
+    graph = _graph(model)
+    exponents = {level: _exponent(level) for level in levels}
+    found = _levels(graph, _starts(graph), list(exponents.values()))
+    if missing := [level for level, exponent in exponents.items() if exponent not in found]:
+        raise ValueError(
+            f"model {model.name!r} has the levels {', '.join(pyramid_levels(model)) or 'none'}. "
+            f"Received: {', '.join(missing)}. Only a tensor that every path passes through is a "
+            "level, of one stride along all axes."
+        )
+    outputs = {level: found[exponent] for level, exponent in exponents.items()}
+    return keras.Model(graph.input, outputs, name=name or f"{model.name}_pyramid")
+
+
+def pyramid_levels(model: keras.Model) -> tuple[str, ...]:
+    """The levels that `pyramid` finds in a backbone, from the finest to the coarsest.
+
+    Raises:
+        ValueError: if the model has no graph.
+
+    Example:
+        >>> from fieldsight.core.architectures import all_cnn
+        >>> pyramid_levels(all_cnn((32, 32, 3), filters=8))
+        ('P0', 'P1', 'P2')
+    """
+    graph = _graph(model)
+    return tuple(f"P{k}" for k in sorted(_levels(graph, _starts(graph), _FINEST_TO_COARSEST)))
+
+
+def _graph(model: keras.Model) -> Any:
     graph = graph_of(model)
     if graph is None:
         raise ValueError(
@@ -57,17 +86,7 @@ def pyramid(
             f"{type(model).__name__} {getattr(model, 'name', '')!r}. Build it, or call it on a "
             "keras.Input."
         )
-    exponents = {level: _exponent(level) for level in levels}
-    found = _levels(graph, _starts(graph), list(exponents.values()))
-    if missing := [level for level, exponent in exponents.items() if exponent not in found]:
-        there = sorted(_levels(graph, _starts(graph), _FINEST_TO_COARSEST))
-        raise ValueError(
-            f"model {model.name!r} has the levels {', '.join(f'P{k}' for k in there) or 'none'}. "
-            f"Received: {', '.join(missing)}. Only a tensor that every path passes through is a "
-            "level, of one stride along all axes."
-        )
-    outputs = {level: found[exponent] for level, exponent in exponents.items()}
-    return keras.Model(graph.input, outputs, name=name or f"{model.name}_pyramid")
+    return graph
 
 
 def _exponent(level: str) -> int:

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from fieldsight.core import blocks
+from fieldsight.core.pyramid import pyramid, pyramid_levels
 
 
 def unet(
@@ -81,6 +82,73 @@ def unet(
         x = style.pair(x, filters * 2**level, f"up{level}")
     outputs = blocks.convolution(x, num_classes, 1, dtype="float32", name="logits")
     return keras.Model(inputs, outputs, name=name)
+
+
+def unet_on(
+    backbone: keras.Model,
+    num_classes: int = 2,
+    *,
+    filters: int = 16,
+    residual: bool = False,
+    normalization: bool = True,
+    name: str | None = None,
+) -> keras.Model:
+    """A U-Net whose way down is a backbone, with its weights: ours, or any of Keras's.
+
+    At each stride of the backbone its map is handed over; the way back ends at the input's size.
+
+    Reference:
+        Ronneberger, Fischer, Brox, MICCAI 2015, for the way back, of transposed convolutions and
+        pairs of 3x3.
+
+    Args:
+        backbone: a functional model with maps of several strides (`core.pyramid`), whose sizes
+            halve from level to level, as in ResNet, VGG and `all_cnn` on sides that are
+            multiples of the largest stride. Its head is left out.
+        num_classes: number of logits a place.
+        filters: of the last pair, at the input's size; twice as many at each level below it.
+        residual: add each pair's input to its output.
+        normalization: batch normalisation after each convolution of the way back.
+        name: the model's; by default the backbone's with `_unet` behind it.
+
+    Returns:
+        An uncompiled model from what the backbone takes to `(batch, *sides, num_classes)` logits.
+
+    Raises:
+        ValueError: if a level isn't twice as large as the next, as in Inception v3, whose
+            convolutions drop the border.
+
+    Example:
+        >>> from fieldsight.core.architectures import resnet20
+        >>> unet_on(resnet20((32, 32, 3)), 4).output_shape
+        (None, 32, 32, 4)
+    """
+    blocks.check_num_classes("unet_on", num_classes)
+    levels = pyramid_levels(backbone)
+    features = pyramid(backbone, levels)
+    handed = {int(level[1:]): tensor for level, tensor in features.output.items()}
+    style = _Style(residual, normalization, "same")
+    deepest = max(handed)
+    x = handed[deepest]
+    for level in reversed(range(deepest)):
+        width = filters * 2**level
+        x = blocks.transposed_convolution(x, width, 2, strides=2, name=f"up{level}_transposed")
+        if level in handed:
+            _check_halves(backbone.name, level, handed[level], x)
+            x = layers.Concatenate(name=f"up{level}_joined")([handed[level], x])
+        x = style.pair(x, width, f"up{level}")
+    outputs = blocks.convolution(x, num_classes, 1, dtype="float32", name="pixel_logits")
+    return keras.Model(features.input, outputs, name=name or f"{backbone.name}_unet")
+
+
+def _check_halves(name: str, level: int, there: Any, back: Any) -> None:
+    for axis, (size, wanted) in enumerate(zip(there.shape[1:-1], back.shape[1:-1], strict=True)):
+        if size != wanted:
+            raise ValueError(
+                f"backbone {name!r}, axis {axis}: level P{level} must be twice as large as what "
+                f"comes back from below, {wanted}. Received: {size}. Take sides that are "
+                "multiples of its largest stride, and a backbone that pads its borders."
+            )
 
 
 class _Style:

@@ -30,6 +30,7 @@ from fieldsight.core.architectures import (
     vgg16,
     vgg19,
 )
+from fieldsight.core.architectures.unet import unet_on
 
 Build = Callable[..., Any]
 
@@ -313,6 +314,32 @@ def test_unets_second_output_depends_on_what_it_was_handed() -> None:
     flat, edge = np.zeros((2, 1, 16, 16, 1), "float32")
     edge[:, :, 8:] = 1
     assert np.ptp(keras.ops.convert_to_numpy(model(edge) - model(flat))) > 0
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        lambda: resnet18((64, 32, 3)),
+        lambda: architectures.all_cnn((8, 16, 8, 1), filters=4),
+        lambda: keras.applications.MobileNetV2((32, 32, 3), weights=None),
+    ],
+)
+def test_any_backbone_carries_a_unet(backbone: Callable[[], Any]) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        body = backbone()
+        model = unet_on(body, 5, filters=2)
+    assert model.output_shape == (*body.input_shape[:-1], 5)
+    shared = {id(layer) for layer in body.layers} & {id(layer) for layer in model.layers}
+    assert len(shared) > len(body.layers) / 2
+    assert "logits" not in [layer.name for layer in model.layers]
+
+
+def test_a_backbone_that_drops_its_border_is_refused() -> None:
+    with (
+        keras.StatelessScope(initialize_variables=False),
+        pytest.raises(ValueError, match=r"'inception_v3', axis 0: level P4 must be .* Received: 5"),
+    ):
+        unet_on(inception_v3((107, 107, 3)))
 
 
 # Learning
