@@ -34,8 +34,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     Example:
         >>> layer = LocalResponseNormalization(size=3, alpha=1.0, beta=1.0, bias=1.0)
-        >>> np.asarray(layer(np.array([[1.0, 2.0, 3.0]], "float32"))).round(4).tolist()
-        [[0.1667, 0.1333, 0.2143]]
+        >>> [round(float(x), 4) for x in layer(np.array([[1.0, 2.0, 3.0]], "float32"))[0]]
+        [0.1667, 0.1333, 0.2143]
     """
 
     def __init__(
@@ -69,15 +69,10 @@ class LocalResponseNormalization(keras.layers.Layer):
         # A product with a band of ones is far quicker than shifted slices or running sums.
         flat = ops.reshape(x, (-1, channels))
         sums = ops.matmul(ops.square(flat), ops.cast(self._band(channels), x.dtype))
-        scaled = flat * self._power(self.bias + sums)
+        # Positive, so a power is the exponential of a logarithm: `ops.power` takes three times
+        # as long.
+        scaled = flat * ops.exp(-self.beta * ops.log(self.bias + sums))
         return ops.cast(ops.reshape(scaled, ops.shape(x)), inputs.dtype)
-
-    def _power(self, denominators: Any) -> Any:
-        """Return them to the power of -beta; `ops.power` takes three times as long."""
-        if self.beta == 0.75:
-            root = ops.rsqrt(denominators)
-            return root * ops.sqrt(root)
-        return ops.exp(-self.beta * ops.log(denominators))
 
     def _band(self, channels: int) -> np.ndarray:
         """Return `(channels, channels)`: alpha where one channel is a neighbour of the other."""
