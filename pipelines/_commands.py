@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import sys
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +14,6 @@ from fieldsight.pipelines._errors import CommandError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fieldsight.core.arithmetic import Description
-
 SHEET_PIXELS = 250_000  # a panel of the contact sheet is about 500 pixels wide
 
 
@@ -26,29 +21,66 @@ SHEET_PIXELS = 250_000  # a panel of the contact sheet is about 500 pixels wide
 class Describe:
     """Print what each layer of a network costs, and how much of a picture it sees.
 
-    Without a name, the networks there are.
+    Without a name: all networks there are, their parameters, multiply-accumulates, memory,
+    receptive field and paper. No weights are drawn, so that even the largest take no memory.
     """
 
     name: tyro.conf.Positional[str | None] = None
-    """A network, as `lenet5`."""
+    """A network, as `resnet50`."""
     variant: str | None = None
-    """Which of a network's variants, as `original`."""
+    """Which of a network's variants, as `original` of `lenet5`."""
     input_shape: tuple[int, ...] | None = None
-    """Height, width and channels of a picture, as `32 32 1`."""
+    """Sides and channels of a picture, as `32 32 1`, or of a volume, as `64 64 64 1`."""
     num_classes: int | None = None
     """How many classes it tells apart."""
+    num_outputs: int | None = None
+    """How many numbers it gives, where they aren't classes."""
+    filters: int | None = None
+    """Filters of the first stage."""
+    depth: int | None = None
+    """How often the map is halved, of `unet`."""
+    units: tuple[int, ...] | None = None
+    """Units of each hidden layer, of `mlp`."""
+    padding: str | None = None
+    """`same` or `valid`, of `unet`."""
+    residual: bool = False
+    """Blocks with shortcuts, of `unet`."""
+    normalization: bool = False
+    """Batch normalisation, of `unet`."""
+    squeeze_excitation: bool = False
+    """Channels weighed by their means, of the ResNets."""
+    antialiased: bool = False
+    """A blur before each stride, of the ResNets."""
+    auxiliary: bool = False
+    """The second output, of `inception_v3`."""
+    scale: bool = False
+    """A scale in each normalisation, of `inception_v3`."""
+    json: bool = False
+    """Print the figures to stdout as one JSON object instead of a table."""
 
     def run(self) -> int:
         """Print the table."""
+        from fieldsight.pipelines import _describe
         from fieldsight.pipelines._training import prepare_backend
 
+        options = self.options()
+        if self.name is None and options:
+            raise CommandError(
+                f"--{next(iter(options)).replace('_', '-')} is a network's: name one, as in "
+                "fieldsight describe resnet50."
+            )
         prepare_backend(0)
         if self.name is None:
-            for name, build in architectures().items():
-                print(f"{name:<12}{_first_line(build)}")
-            return 0
-        _print_table(describe_by_name(self))
+            _describe.print_all(list(_describe.published()), as_json=self.json)
+        else:
+            _describe.print_one(_describe.measure(self.name, options), as_json=self.json)
         return 0
+
+    def options(self) -> dict[str, Any]:
+        """What the network is built with: all that was given."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        given = {k: v for k, v in values.items() if v is not None and v is not False}
+        return {k: v for k, v in given.items() if k not in ("name", "json")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,64 +108,6 @@ class Kernels:
         draw_sheet(self.picture, out, convolution=self.convolution, border=self.border)
         print(f"{out}: {self.picture.name} under each kernel")
         return 0
-
-
-def architectures() -> dict[str, Callable[..., Any]]:
-    """Return the networks there are: the public functions of `fieldsight.core.architectures`."""
-    from fieldsight.core import architectures as package
-
-    names = sorted(name for name in vars(package) if not name.startswith("_"))
-    found = {name: getattr(package, name) for name in names}
-    return {name: build for name, build in found.items() if inspect.isfunction(build)}
-
-
-def describe_by_name(settings: Describe) -> Description:
-    """Build a network and count what its layers cost.
-
-    Args:
-        settings: the network's name, and what it is built with.
-
-    Raises:
-        CommandError: if there is no network of that name, it has no such option, or it can't
-            be built that way.
-    """
-    from fieldsight.core.arithmetic import describe
-
-    known = architectures()
-    build = known.get(settings.name or "")
-    if build is None:
-        raise CommandError(
-            f"no network is called {settings.name!r}. There are: {', '.join(known)}."
-        )
-    values = {name: getattr(settings, name) for name in ("variant", "input_shape", "num_classes")}
-    options = {name: value for name, value in values.items() if value is not None}
-    for option in options.keys() - inspect.signature(build).parameters.keys():
-        raise CommandError(f"{settings.name} has no --{option.replace('_', '-')}. Leave it out.")
-    try:
-        return describe(build(**options))
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-
-
-def _print_table(description: Description) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    cells = description.cells()
-    # A file or a pipe has no width: there, every column has its place.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    columns = [list(column) for column in zip(*cells, strict=True)]
-    if sum(max(map(len, column)) + 2 for column in columns) > console.width:
-        columns = [column for column in columns if column[0] not in ("kind", "kernel")]
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
-        words = column[0] in ("layer", "kind")
-        justify: Literal["left", "right"] = "left" if words else "right"
-        table.add_column(column[0], column[-1], justify=justify, no_wrap=not words)
-    for line in zip(*(column[1:-1] for column in columns), strict=True):
-        table.add_row(*line)
-    console.print(table)
 
 
 def draw_sheet(
@@ -216,7 +190,3 @@ def _save(figure: Any, out: Path) -> None:
         raise
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _first_line(of: Any) -> str:
-    return (inspect.getdoc(of) or "").partition("\n")[0]

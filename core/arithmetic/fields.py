@@ -1,8 +1,8 @@
 """How much of a model's input one unit of each tensor sees, followed through its graph."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import zip_longest
 from typing import Any
@@ -15,6 +15,8 @@ _GLOBAL = (
 )  # fmt: skip
 TRANSPOSED = (kl.Conv1DTranspose, kl.Conv2DTranspose, kl.Conv3DTranspose)
 _UPSAMPLING = (kl.UpSampling1D, kl.UpSampling2D, kl.UpSampling3D)
+# Neighbours along an axis that each new unit is interpolated from.
+_TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}
 # What a unit sees isn't moved or widened by these, whatever becomes of the map's size.
 FRAMING = (
     kl.ZeroPadding1D, kl.ZeroPadding2D, kl.ZeroPadding3D,
@@ -27,61 +29,102 @@ _FOLDED = (
 _POINTWISE = (kl.Dense, kl.EinsumDense)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How much of the input one unit of a tensor sees, along each axis of the input.
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """How much of one axis of the input a unit sees.
+
+    After a map was enlarged, several units see the same of the coarser one: what a window adds is
+    then rounded up to whole steps of the coarser grid, as the unit that sees most does.
 
     Attributes:
-        field: how many inputs; None is unknown.
+        base: how many inputs, before the map was enlarged or anything was added; None is unknown.
+        extra: what was added since, in inputs.
+        grain: inputs from one unit to the next of the coarsest map that was enlarged; 0 is none.
         jump: inputs from one unit to its neighbour: 0 where every unit sees everything, so that
             neither kernels nor strides change it any more; None is unknown.
-        whole: the input's size.
     """
 
-    field: tuple[int | None, ...]
-    jump: tuple[Fraction | None, ...]
+    base: int | None
+    jump: Fraction | None
+    extra: Fraction = Fraction(0)
+    grain: Fraction = Fraction(0)
+
+    @property
+    def field(self) -> int | None:
+        """How many inputs the unit sees that sees most; None is unknown."""
+        if self.base is None:
+            return None
+        added = math.ceil(self.extra / self.grain) * self.grain if self.grain else self.extra
+        return math.ceil(self.base + added)
+
+    def windowed(self, extent: int, stride: int) -> "Axis":
+        """What a unit sees after a window of this extent."""
+        if self.jump is None:
+            return self
+        return replace(self, extra=self.extra + (extent - 1) * self.jump, jump=self.jump * stride)
+
+    def enlarged(self, extent: int, stride: int) -> "Axis":
+        """What a unit sees after each was spread over a window of this extent."""
+        if self.jump is None:
+            return self
+        fine = self.jump / stride
+        # A unit of the larger map meets only every stride-th place of the window.
+        added = max(extent - stride, 0) * fine
+        if self.jump > self.grain:
+            return Axis(base=self.field, extra=added, grain=self.jump, jump=fine)
+        return replace(self, extra=self.extra + added, jump=fine)
+
+
+_UNKNOWN = Axis(base=None, jump=None)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How much of the input one unit of a tensor sees, and how large the input is."""
+
+    axes: tuple[Axis, ...]
     whole: tuple[int | None, ...]
 
     @classmethod
     def start(cls, shape: Sequence[int | None]) -> "Reach":
         """Return what a unit of the input itself sees; `shape` has batch and channels."""
         whole = tuple(shape[1:-1])
-        return cls((1,) * len(whole), (Fraction(1),) * len(whole), whole)
+        return cls((Axis(base=1, jump=Fraction(1)),) * len(whole), whole)
 
     @classmethod
     def merged(cls, reaches: Sequence["Reach"]) -> "Reach":
         """Return what a unit sees where branches meet: the largest field and step of them."""
-        fields = zip_longest(*(reach.field for reach in reaches), fillvalue=1)
-        jumps = zip_longest(*(reach.jump for reach in reaches), fillvalue=Fraction(0))
-        return cls(
-            tuple(_largest(axis) for axis in fields),
-            tuple(_largest(axis) for axis in jumps),
-            max((reach.whole for reach in reaches), key=len),
-        )
+        longest = max(reaches, key=lambda reach: len(reach.whole))
+        together = zip_longest(*(reach.axes for reach in reaches))
+        return cls(tuple(_larger([a for a in axes if a]) for axes in together), longest.whole)
+
+    @property
+    def field(self) -> tuple[int | None, ...]:
+        """How many inputs along each axis."""
+        return tuple(axis.field for axis in self.axes)
 
     def everything(self) -> "Reach":
         """Return what a unit sees that mixes all places."""
-        return Reach(self.whole, (Fraction(0),) * len(self.whole), self.whole)
+        return Reach(tuple(Axis(base=side, jump=Fraction(0)) for side in self.whole), self.whole)
 
     def unknown(self) -> "Reach":
         """Return what can be said after a layer that can't be followed."""
-        return Reach((None,) * len(self.whole), (None,) * len(self.whole), self.whole)
+        return Reach((_UNKNOWN,) * len(self.whole), self.whole)
 
     def strides(self, shape: Sequence[int | None]) -> tuple[int | Fraction | None, ...]:
         """Return the inputs between neighbours of a tensor of this shape; () without places."""
-        if len(shape) != len(self.whole) + 2 or (self.jump and not any(self._stepped())):
+        jumps = [axis.jump for axis in self.axes]
+        if len(shape) != len(self.whole) + 2 or (jumps and not any(j != 0 for j in jumps)):
             return ()
-        return tuple(
-            int(jump) if jump is not None and jump.denominator == 1 else jump for jump in self.jump
-        )
-
-    def _stepped(self) -> Iterator[bool]:
-        return (jump is None or jump > 0 for jump in self.jump)
+        return tuple(int(j) if j is not None and j.denominator == 1 else j for j in jumps)
 
 
-def _largest(values: Iterable[Any]) -> Any:
-    known = list(values)
-    return None if None in known else max(known)
+def _larger(axes: Sequence[Axis]) -> Axis:
+    jumps = [axis.jump for axis in axes]
+    jump = None if None in jumps else max(j for j in jumps if j is not None)
+    if any(axis.base is None for axis in axes):
+        return Axis(base=None, jump=jump)
+    return replace(max(axes, key=lambda axis: (axis.field or 0, axis.grain)), jump=jump)
 
 
 def graph_of(model: Any) -> Any:
@@ -136,14 +179,16 @@ def through(node: Any, before: Sequence[Reach]) -> tuple[tuple[int | None, ...],
     """
     layer, reach = node.operation, Reach.merged(before)
     in_shape, out_shape = node.input_tensors[0].shape, node.output_tensors[0].shape
-    ones = (1,) * len(reach.field)
+    ones = (1,) * len(reach.axes)
     if isinstance(layer, _GLOBAL):
         return tuple(in_shape[1:-1]), reach.everything()
     weighs = bool(getattr(layer, "weights", None))
     if len(in_shape) == 2 and weighs and not folds(layer):
         return reach.whole, reach.everything()  # Dense, or alike: it mixes all places.
     if isinstance(layer, _UPSAMPLING):
-        return ones, _grown(reach, ones, _per_axis(layer.size, len(ones)), transposed=True)
+        sizes = _per_axis(layer.size, len(ones))
+        taps = _TAPS.get(getattr(layer, "interpolation", "nearest"), 1)
+        return ones, _grown(reach, [taps * size for size in sizes], sizes, transposed=True)
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if isinstance(window, int | tuple | list):
         return _windowed(layer, reach, window)
@@ -162,7 +207,7 @@ def _resized(layer: Any, before: Sequence[int | None], after: Sequence[int | Non
 
 
 def _windowed(layer: Any, reach: Reach, window: Any) -> tuple[tuple[int | None, ...], Reach]:
-    rank = len(reach.field)
+    rank = len(reach.axes)
     kernel = _per_axis(window, rank)
     # Pooling that doesn't name its strides moves by its window.
     pool = getattr(layer, "pool_size", None)
@@ -180,15 +225,6 @@ def _per_axis(value: Any, rank: int) -> tuple[int, ...]:
 def _grown(
     before: Reach, extent: Sequence[int], strides: Sequence[int], *, transposed: bool
 ) -> Reach:
-    fields: list[int | None] = []
-    jumps: list[Fraction | None] = []
-    for field, jump, size, stride in zip(before.field, before.jump, extent, strides, strict=True):
-        # A transposed unit meets only every stride-th place of its kernel.
-        steps = (math.ceil(size / stride) if transposed else size) - 1
-        if jump is None or field is None:
-            fields.append(None if steps or field is None else field)
-            jumps.append(None)
-            continue
-        fields.append(math.ceil(field + steps * jump))
-        jumps.append(jump / stride if transposed else jump * stride)
-    return Reach(tuple(fields), tuple(jumps), before.whole)
+    along = zip(before.axes, extent, strides, strict=True)
+    axes = (a.enlarged(e, s) if transposed else a.windowed(e, s) for a, e, s in along)
+    return Reach(tuple(axes), before.whole)
