@@ -61,7 +61,8 @@ def _fields(model: keras.Model, image_shape: tuple[int, ...]) -> dict[str, Field
             known[id(tensors[0])] = Field((1,) * rank, (1,) * rank, (0,) * rank)
         maps = [tensor for tensor in tensors if id(tensor) in known]
         # A gate of one cell (squeeze and excitation) doesn't move what it multiplies.
-        maps = [tensor for tensor in maps if not _one_cell(tensor)] or maps[:1]
+        wide = [tensor for tensor in maps if not _one_cell(tensor)]
+        maps = wide or [tensor for tensor in maps if known[id(tensor)]] or maps
         fields = [known[id(tensor)] for tensor in maps]
         field = _union([field for field in fields if field]) if fields and all(fields) else None
         if field and hasattr(outputs, "shape"):

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldsight.core import inspection
-from fieldsight.core.architectures import lenet5
+from fieldsight.core.architectures import alexnet, inception_v3, lenet5, resnet18
+from fieldsight.core.arithmetic import abstract
+from fieldsight.core.layers.blur_pooling import BlurPooling2D
+from fieldsight.core.layers.convolution import Conv2D
 
 layers = keras.layers
 
@@ -357,6 +360,171 @@ def test_occlusion_of_a_linear_model_is_what_was_covered() -> None:
     assert maps[2, 2] == 3
     assert maps[1, 2] == 1.5
     assert maps[0, 0] == 0
+
+
+# Volumes
+
+
+def two_volumes() -> keras.Model:
+    """As `two_maps`, on volumes of 2 x 2 x 3 places."""
+    inputs = keras.Input((2, 2, 3, 1))
+    kernel = constant([[[[[1, -1]]]]])
+    maps = layers.Conv3D(2, 1, kernel_initializer=kernel, name="maps")(inputs)
+    outputs = layers.GlobalAveragePooling3D()(maps)
+    outputs = layers.Dense(2, kernel_initializer=constant([[2, -1], [1, 3]]))(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def test_grad_cam_of_a_volume_is_the_map_computed_by_hand() -> None:
+    # alpha_k = w[k, c] / 12: class 0 gives relu(2 x - x) / 12, class 1 relu(-x - 3 x) / 12.
+    volume = np.array([[[1, -2, 3], [0, 4, -6]], [[-1, 0, 2], [5, -3, 0]]], "float32")
+    for class_index, factor in ((0, 1), (1, -4)):
+        maps = inspection.grad_cam(two_volumes(), volume[None, ..., None], class_index=class_index)
+        np.testing.assert_allclose(maps[0], np.maximum(factor * volume, 0) / 12, rtol=1e-5)
+
+
+def test_grad_cam_of_a_volume_lies_where_it_was_looked() -> None:
+    # A copy of the centre of 3 x 3 x 3: cell (0, 0, 0) of the map is place (1, 1, 1). Then every
+    # second place is left out along the last axis alone.
+    kernel = np.zeros((3, 3, 3, 1, 1))
+    kernel[1, 1, 1] = 1
+    model = keras.Sequential(
+        [
+            keras.Input((6, 7, 9, 1)),
+            layers.Conv3D(1, 3, strides=(1, 1, 2), kernel_initializer=constant(kernel)),
+            layers.GlobalAveragePooling3D(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+    volume = np.zeros((1, 6, 7, 9, 1), "float32")
+    volume[0, 2, 3, 5] = 4 * 5 * 4
+    expected = np.zeros((6, 7, 9))
+    expected[2, 3, 5] = 1
+    expected[2, 3, [4, 6]] = 0.5  # Half way to the next cell, two places on.
+    np.testing.assert_allclose(inspection.grad_cam(model, volume)[0], expected, atol=1e-6)
+
+
+def linear(shape: tuple[int, ...]) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Flatten(),
+            layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+
+
+def test_occlusion_of_a_volume_is_what_was_covered() -> None:
+    volume = np.zeros((1, 3, 4, 5, 1), "float32")
+    volume[0, 1, 2, 3] = 6
+    expected = np.zeros((3, 4, 5))
+    expected[1, 2, 3] = 6
+    model = linear((3, 4, 5, 1))
+    np.testing.assert_allclose(inspection.occlusion(model, volume, window=1)[0], expected)
+    # With blocks of 1 x 2 x 2, each place lies in 4 of one plane: (1, 2, 2) shares 2 of them with
+    # the bright one, (1, 1, 2) one, and (0, 2, 3), of another plane, none.
+    maps = inspection.occlusion(model, volume, window=(1, 2, 2))[0]
+    assert (maps[1, 2, 3], maps[1, 2, 2], maps[1, 1, 2], maps[0, 2, 3]) == (6, 3, 1.5, 0)
+    with pytest.raises(ValueError, match=r"along each of 3 axes\. Received: .*window=\(2, 2\)"):
+        inspection.occlusion(model, volume, window=(2, 2))
+
+
+def test_a_channel_has_its_own_cover() -> None:
+    picture = np.ones((1, 2, 2, 2), "float32")
+    maps = inspection.occlusion(linear((2, 2, 2)), picture, window=1, value=[1, -2])
+    np.testing.assert_allclose(maps, np.full((1, 2, 2), 3))
+
+
+def test_the_planted_block_is_found_and_cut_out() -> None:
+    kernel = np.ones((2, 2, 2, 1, 1))
+    model = keras.Sequential(
+        [
+            keras.Input((4, 5, 6, 1)),
+            layers.Conv3D(1, 2, kernel_initializer=constant(kernel), name="c"),
+        ]
+    )
+    volumes = np.random.default_rng(0).random((3, 4, 5, 6, 1), "float32")
+    volumes[1, 1:3, 2:4, 3:5] = 7
+    top = inspection.top_images(model, volumes, "c", 2)
+    assert top.boxes is not None
+    assert (top.indices[0, 0], top.values[0, 0]) == (1, 56)
+    assert top.boxes[0, 0].tolist() == [[1, 2, 3], [3, 4, 5]]
+    seen = inspection.crops(volumes, top, 0)
+    assert len(seen) == 2
+    np.testing.assert_array_equal(seen[0], np.full((2, 2, 2, 1), 7))
+    assert inspection.filters(model).shape == (1, 2, 2, 2, 1)
+    with pytest.raises(ValueError, match=r"from 0 to 0\. Received: 1"):
+        inspection.crops(volumes, top, 1)
+
+
+# Networks with branches
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "layer", "field"),
+    [
+        # The stem sees 11 at step 4; each 3x3 adds two steps, four of them a stage, the first of
+        # a stage at the step before it: 11 + 4 x 8 + (8 + 3 x 16) + (16 + 3 x 32) + (32 + 3 x 64).
+        (resnet18, (64, 64, 3), "conv5_block2_out", 435),
+        (resnet18, (32, 32, 32, 1), "conv5_block2_out", 435),
+        (inception_v3, (96, 96, 3), "mixed10", 1311),
+        (lambda shape: alexnet(shape, variant="2014"), (64, 64, 3), "pool5", 195),
+        (keras.applications.MobileNetV2, (64, 64, 3), "out_relu", 491),
+    ],
+)
+def test_fields_are_followed_through_branches(
+    build: Any, shape: tuple[int, ...], layer: str, field: int
+) -> None:
+    options = {"weights": None, "input_shape": shape}
+    ours = "keras" not in getattr(build, "__module__", "")
+    model = abstract(lambda: build(shape) if ours else build(**options))
+    found = inspection.receptive_field(model, layer, shape)
+    assert found is not None
+    assert set(found.size) == {field}
+    assert set(found.stride) == {32}
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: resnet18((64, 64, 1), 3, squeeze_excitation=True, antialiased=True), (64, 64, 1)),
+        (lambda: resnet18((33, 34, 36, 1), 3), (33, 34, 36, 1)),
+        (lambda: inception_v3((107, 107, 1), 3, auxiliary=False), (107, 107, 1)),
+    ],
+)
+def test_deep_networks_are_explained(build: Any, shape: tuple[int, ...]) -> None:
+    model = build()
+    images = np.random.default_rng(0).random((1, *shape), "float32")
+    maps = inspection.grad_cam(model, images)
+    assert maps.shape == (1, *shape[:-1])
+    assert np.isfinite(maps).all()
+    half = tuple(-(-side // 2) for side in shape[:-1])
+    covered = inspection.occlusion(model, images, window=half, strides=half, class_index=0)
+    assert covered.shape == (1, *shape[:-1])
+
+
+def test_an_auxiliary_answer_is_passed_over() -> None:
+    inputs = keras.Input((2, 3, 1))
+    maps = layers.Conv2D(2, 1, kernel_initializer=constant([[[[1, -1]]]]), name="maps")(inputs)
+    means = layers.GlobalAveragePooling2D()(maps)
+    first = layers.Dense(2, kernel_initializer=constant([[2, -1], [1, 3]]))(means)
+    model = keras.Model(inputs, [first, layers.Dense(4, kernel_initializer="zeros")(means)])
+    maps = inspection.grad_cam(model, X, class_index=1)
+    np.testing.assert_allclose(maps[0], np.maximum(-4 * X[0, ..., 0], 0) / 6, rtol=1e-5)
+    assert inspection.occlusion(model, X, window=1).shape == (1, 2, 3)
+
+
+def test_a_blur_and_whole_paddings_are_followed() -> None:
+    # A blur of 3 at stride 2 looks one pixel beyond the border; a padding of 2 two more pixels.
+    model = keras.Sequential(
+        [
+            keras.Input((9, 9, 1)),
+            BlurPooling2D(name="blur"),
+            Conv2D(1, 5, padding=2, name="conv"),
+        ]
+    )
+    assert inspection.receptive_field(model, "blur", (9, 9, 1)) == ((3, 3), (2, 2), (-1, -1))
+    assert inspection.receptive_field(model, "conv", (9, 9, 1)) == ((11, 11), (2, 2), (-5, -5))
 
 
 def unbuilt() -> keras.Model:

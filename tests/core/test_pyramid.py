@@ -1,5 +1,6 @@
 """Features at strides: of published networks, whose levels have known names, and of odd ones."""
 
+import functools
 from typing import Any
 
 import keras
@@ -94,7 +95,7 @@ def test_our_networks_give_the_last_map_of_each_stride(
 @once
 def test_our_inception_gives_as_many_channels_as_kerass() -> None:
     for shape in [(96, 96, 3), (80, 80, 80, 1)]:
-        features = pyramid(abstract(lambda shape=shape: architectures.inception_v3(shape)))
+        features = pyramid(abstract(functools.partial(architectures.inception_v3, shape)))
         channels = [tensor.shape[-1] for tensor in features.output.values()]
         if len(shape) == 3:
             assert channels == [192, 288, 768, 2048]
