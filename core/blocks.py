@@ -16,6 +16,7 @@ _MAXIMUM = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}
 _AVERAGE = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}
 _GLOBAL = {2: layers.GlobalAveragePooling2D, 3: layers.GlobalAveragePooling3D}
 _ZEROS = {2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}
+_UPSAMPLING = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 _CROPPING = {2: layers.Cropping2D, 3: layers.Cropping3D}
 
 
@@ -67,6 +68,11 @@ def transposed_convolution(
     """Keras's transposed convolution of this rank: `strides` places for one."""
     layer = _TRANSPOSED[rank_of(x)]
     return layer(filters, kernel_size, strides=strides, padding="same", name=name, **options)(x)
+
+
+def upsampled(x: Any, factor: int, *, name: str) -> Any:
+    """The tensor with each place repeated `factor` times along every axis."""
+    return _UPSAMPLING[rank_of(x)](factor, name=name)(x)
 
 
 def zeros_around(x: Any, count: int, *, name: str) -> Any:

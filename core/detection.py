@@ -1,0 +1,243 @@
+"""From boxes to a detector's target, and from its answer back to boxes; pictures and volumes.
+
+The detector is `core.architectures.detector`: at each place logits by class, sizes and offsets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage, special
+
+from fieldsight.core import boxes as _boxes
+
+Array = NDArray[Any]
+
+SPREAD = 0.54 / 6  # a heat map's standard deviation, as a share of the object's side ...
+NARROWEST = 0.4  # ... but never under so many places: then the next place counts as nearly empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """What was found in one picture or volume, best first.
+
+    Attributes:
+        boxes: `(n, 2 * rank)` float32 `xyxy` pixels, `x0, y0[, z0], x1, y1[, z1]`, right and
+            bottom exclusive.
+        scores: `(n,)` float32 probabilities.
+        labels: `(n,)` integers, the classes.
+    """
+
+    boxes: Array
+    scores: Array
+    labels: Array
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, indices: Array) -> Detections:
+        """Those of the indices, in their order."""
+        return Detections(self.boxes[indices], self.scores[indices], self.labels[indices])
+
+
+def encode(
+    boxes: ArrayLike,
+    labels: ArrayLike | None,
+    shape: Sequence[int],
+    *,
+    num_classes: int = 1,
+    stride: int = 4,
+    ignore: ArrayLike | None = None,
+) -> Array:
+    """The target of one picture or volume.
+
+    A class's heat is 1 at the place that holds an object's centre and falls around it as a
+    Gaussian as wide as the object; where two meet, the higher counts. Size and offset stand at
+    that place alone. Of two centres in one place the smaller object's are kept. An object whose
+    centre lies outside has no place.
+
+    Reference:
+        Zhou, Wang, Krähenbühl, Objects as points, 2019, section 3; Liu et al., Training-time-
+        friendly network for real-time object detection, AAAI 2020, equation 2 (the Gaussian has
+        the object's own proportions, and a sixth of 0.54 times its size).
+
+    Args:
+        boxes: `(n, 2 * rank)` `xyxy` pixels.
+        labels: `(n,)` integers under num_classes; None for all 0.
+        shape: pixels along each axis, in the array's order, no channels; multiples of stride.
+        num_classes: of the detector.
+        stride: of the detector.
+        ignore: `(m, 2 * rank)` boxes in which nothing counts, neither for nor against.
+
+    Returns:
+        `(*places, num_classes + 2 * rank + 2)` float32: heat by class; the logarithm of the size
+        in strides and the offset from the place's middle in strides, along each axis in the
+        array's order; 1 at centres; 1 where the heat counts, 0 where it is ignored (a centre
+        always counts).
+
+    Raises:
+        ValueError: if boxes have another number of columns, a box no size, a label isn't under
+            num_classes, or a side isn't a multiple of stride.
+
+    Example:
+        >>> target = encode([[2, 4, 10, 12]], None, (16, 16), stride=4)
+        >>> target.shape, np.argwhere(target[..., -2]).tolist()
+        ((4, 4, 7), [[2, 1]])
+        >>> target[2, 1].tolist()  # heat, log 2 twice, offsets of y and x, centre, counts
+        [1.0, 0.6931471824645996, 0.6931471824645996, -0.5, 0.0, 1.0, 1.0]
+    """
+    rank = len(shape)
+    given = _checked(boxes, rank)
+    kinds = _checked_labels(labels, len(given), num_classes)
+    if stride < 1 or any(side % stride for side in shape):
+        raise ValueError(
+            f"sides must be multiples of stride. Received: shape={tuple(shape)}, stride={stride}"
+        )
+    places = tuple(side // stride for side in shape)
+    target = np.zeros((*places, num_classes + 2 * rank + 2), np.float32)
+    target[..., -1] = _counted(places, ignore, rank, stride)
+    lower, upper = _by_axis(given, rank)
+    centres, sizes = (lower + upper) / 2 / stride, (upper - lower) / stride
+    # The larger first, so that the smaller's size and offset stay.
+    for i in np.argsort(-np.prod(sizes, axis=1), kind="stable"):
+        place = np.floor(centres[i]).astype(int)
+        if (place < 0).any() or (place >= places).any():
+            continue
+        _heat(target[..., kinds[i]], place, sizes[i])
+        values = [np.log(sizes[i]), centres[i] - place - 0.5, [1.0, 1.0]]
+        target[(*place, slice(num_classes, None))] = np.concatenate(values)
+    return target
+
+
+def _heat(heat: Array, place: Array, size: Array) -> None:
+    """Raise a heat map to an object's Gaussian, in place."""
+    spread = np.maximum(SPREAD * size, NARROWEST)
+    reach = np.ceil(3 * spread).astype(int)
+    window, curves = [], []
+    for axis in range(heat.ndim):
+        start = max(0, place[axis] - reach[axis])
+        stop = min(heat.shape[axis], place[axis] + reach[axis] + 1)
+        window.append(slice(start, stop))
+        apart = (np.arange(start, stop) - place[axis]) / spread[axis]
+        curves.append(np.exp(-(apart**2) / 2))
+    curve = curves[0]
+    for other in curves[1:]:
+        curve = curve[..., None] * other
+    part = heat[tuple(window)]
+    np.maximum(part, curve, out=part)
+
+
+def _counted(places: tuple[int, ...], ignore: ArrayLike | None, rank: int, stride: int) -> Array:
+    counted = np.ones(places, np.float32)
+    if ignore is None:
+        return counted
+    lower, upper = _by_axis(_checked(ignore, rank), rank)
+    for low, high in zip(lower / stride - 0.5, upper / stride - 0.5, strict=True):
+        # Places whose middle lies inside.
+        inside = tuple(
+            slice(max(0, int(np.ceil(a))), max(0, int(np.ceil(b))))
+            for a, b in zip(low, high, strict=True)
+        )
+        counted[inside] = 0
+    return counted
+
+
+def decode(
+    maps: ArrayLike,
+    *,
+    num_classes: int = 1,
+    stride: int = 4,
+    threshold: float = 0.1,
+    overlap: float = 0.5,
+    apart: float | None = None,
+    limit: int = 10_000,
+) -> Detections:
+    """The objects in a detector's answer to one picture or volume.
+
+    A place that no neighbour exceeds, and whose probability reaches the threshold, is an object;
+    of objects of one class that overlap too much, or lie too near, the better is kept.
+
+    Args:
+        maps: `(*places, num_classes + 2 * rank)`, the detector's answer.
+        num_classes: of the detector.
+        stride: of the detector.
+        threshold: least probability.
+        overlap: largest intersection over union of two objects of one class.
+        apart: least distance of two centres of one class in pixels, in place of `overlap`; for
+            objects of a few pixels, whose overlap says little.
+        limit: most objects, before suppression.
+
+    Raises:
+        ValueError: if the channels aren't a detector's for that many classes.
+
+    Example:
+        >>> target = encode([[2, 4, 10, 12]], None, (16, 16), stride=4)
+        >>> maps = target[..., :5].copy()
+        >>> maps[..., 0] = 20 * target[..., 0] - 10  # sure where the target is 1
+        >>> decode(maps, stride=4).boxes.tolist()
+        [[2.0, 4.0, 10.0, 12.0]]
+    """
+    answer = np.asarray(maps, np.float32)
+    rank = answer.ndim - 1
+    if rank < 1 or answer.shape[-1] != num_classes + 2 * rank:
+        raise ValueError(
+            f"a detector of {num_classes} classes answers with {num_classes} + 2 x rank channels, "
+            f"here {num_classes + 2 * max(rank, 1)}. Received: shape {answer.shape}"
+        )
+    heat = answer[..., :num_classes]
+    peak = ndimage.maximum_filter(heat, size=(*(3,) * rank, 1), mode="nearest")
+    with np.errstate(divide="ignore"):
+        least = special.logit(threshold)
+    found = np.argwhere((heat >= least) & (heat == peak))
+    logits = heat[tuple(found.T)]
+    best = np.lexsort((*found.T[::-1], -logits))[:limit]
+    found, logits = found[best], logits[best]
+    places, labels = found[:, :-1], found[:, -1]
+    values = answer[tuple(places.T)][:, num_classes:].astype(np.float64)
+    # A size beyond e^20 strides is no size, and would overflow.
+    sizes = np.exp(np.minimum(values[:, :rank], 20.0)) * stride
+    centres = (places + 0.5 + values[:, rank:]) * stride
+    boxes = np.concatenate(
+        [(centres - sizes / 2)[:, ::-1], (centres + sizes / 2)[:, ::-1]], axis=1
+    ).astype(np.float32)
+    detections = Detections(boxes, special.expit(logits), labels)
+    by, limit_of = ("iou", overlap) if apart is None else ("distance", apart)
+    kept = _boxes.suppress(boxes, detections.scores, threshold=limit_of, by=by, labels=labels)
+    return detections.take(kept)
+
+
+def _by_axis(boxes: Array, rank: int) -> tuple[Array, Array]:
+    """Lower and upper corners in the array's order of axes: columns begin with x, the last."""
+    return boxes[:, :rank][:, ::-1], boxes[:, rank:][:, ::-1]
+
+
+def _checked(boxes: ArrayLike, rank: int) -> Array:
+    given = np.asarray(boxes, np.float64)
+    if given.size == 0:
+        return np.zeros((0, 2 * rank))
+    if given.ndim != 2 or given.shape[1] != 2 * rank:
+        raise ValueError(
+            f"boxes of {rank} axes have {2 * rank} columns. Received: shape {given.shape}"
+        )
+    empty = ~(given[:, rank:] > given[:, :rank]).all(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"a box needs an upper corner beyond its lower one. Received: "
+            f"{given[np.flatnonzero(empty)[0]].tolist()}. Leave such boxes out."
+        )
+    return given
+
+
+def _checked_labels(labels: ArrayLike | None, count: int, num_classes: int) -> Array:
+    kinds = np.zeros(count, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
+    if kinds.shape != (count,):
+        raise ValueError(f"{count} boxes need as many labels. Received: shape {kinds.shape}")
+    if count and (kinds.min() < 0 or kinds.max() >= num_classes):
+        raise ValueError(
+            f"labels must be 0 to {num_classes - 1}. Received: {kinds.min()} to {kinds.max()}"
+        )
+    return kinds
