@@ -52,6 +52,9 @@ def with_preprocessing(model: keras.Model) -> keras.Model:
     channel has the mean of the colour whose kernel `load_published` gives it, so that a grey
     picture answers as it did in three channels. One or two channels have the mean of the means.
 
+    It comes last: `get_layer(...).output` of a shared layer is that of `model`, so features are
+    taken out of `model` first.
+
     Args:
         model: VGG, ResNet for ImageNet or Inception v3 of this package, with any channels, 2-D
             or 3-D.
