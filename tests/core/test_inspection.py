@@ -484,6 +484,28 @@ def test_fields_are_followed_through_branches(
     assert set(found.stride) == {32}
 
 
+def test_branches_of_a_volume_that_meet_again_are_explained_by_hand() -> None:
+    # sum = A + A of the maps A = (x, -x), joined with x itself: (2 x, -2 x, x), whose means are
+    # weighed 1, 3 and 5 for the one class: relu(2 x - 6 x + 5 x) / 12 = relu(x) / 12.
+    inputs = keras.Input((2, 2, 3, 1))
+    kernel = constant([[[[[1, -1]]]]])
+    maps = layers.Conv3D(2, 1, kernel_initializer=kernel)(inputs)
+    same = layers.Conv3D(2, 1, kernel_initializer=constant(np.eye(2)[None, None, None]))(maps)
+    joined = layers.Concatenate(name="joined")([layers.Add()([maps, same]), inputs])
+    outputs = layers.GlobalAveragePooling3D()(joined)
+    outputs = layers.Dense(1, kernel_initializer=constant([[1], [3], [5]]))(outputs)
+    model = keras.Model(inputs, outputs)
+    volume = np.array([[[1, -2, 3], [0, 4, -6]], [[-1, 0, 2], [5, -3, 0]]], "float32")
+    seen = inspection.grad_cam(model, volume[None, ..., None])  # By default at "joined".
+    np.testing.assert_allclose(seen[0], np.maximum(volume, 0) / 12, rtol=1e-5)
+    falls = inspection.occlusion(model, volume[None, ..., None], window=1)
+    np.testing.assert_allclose(falls[0], volume / 12, atol=1e-6)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="JAX compiles each layer of a deep network by itself: half a minute each",
+)
 @pytest.mark.parametrize(
     ("build", "shape"),
     [
