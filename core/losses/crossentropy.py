@@ -1,4 +1,4 @@
-"""Losses that Keras lacks."""
+"""Cross-entropy with smoothed labels and a rubbish class."""
 
 from __future__ import annotations
 
