@@ -1,6 +1,6 @@
 """A new project on one of the architectures: ResNet-20 learns scikit-learn's handwritten digits.
 
-python examples/new_project.py [--epochs 15]
+python examples/new_project.py [--epochs 10]
 
 Put arrays of your own in the place of `pictures` and `labels`, and keep a part of them to score
 that is independent of the rest: here writers follow each other, so the end is other people's.
@@ -14,11 +14,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # before Keras: several tim
 import keras
 from sklearn.datasets import load_digits
 
-from fieldsight.core.architectures.resnet_cifar import resnet20
+from fieldsight.core.architectures import resnet20
 from fieldsight.core.metrics import proportion_interval
 
 parser = argparse.ArgumentParser(description="ResNet-20 on scikit-learn's digits.")
-parser.add_argument("--epochs", type=int, default=15)
+parser.add_argument("--epochs", type=int, default=10)
 epochs = parser.parse_args().epochs
 keras.utils.set_random_seed(0)
 

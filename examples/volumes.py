@@ -19,23 +19,23 @@ import numpy as np
 from fieldsight.core.architectures import all_cnn
 from fieldsight.core.metrics import proportion_interval
 
-SIDE = 24
+SIDE = 20
 NOISE = 0.5  # standard deviation; the bodies are 1 on 0
 ELONGATION = 3.0  # of a rod, length to width
 
 
 def simulate(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Volumes `(count, 24, 24, 24, 1)` float32 and labels `(count,)`, 0 a ball and 1 a rod."""
+    """Volumes `(count, 20, 20, 20, 1)` float32 and labels `(count,)`, 0 a ball and 1 a rod."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     volumes = rng.normal(0, NOISE, (count, SIDE, SIDE, SIDE, 1)).astype("float32")
     places = np.moveaxis(np.indices((SIDE, SIDE, SIDE)), 0, -1)
     for volume, length in zip(volumes, np.where(labels, ELONGATION, 1), strict=True):
         axis = rng.normal(size=3)
-        away = places - rng.uniform(9.5, 13.5, 3)
+        away = places - rng.uniform(8, 11, 3)
         along = away @ axis / np.linalg.norm(axis)
         across = np.sum(away**2, axis=-1) - along**2  # squared
-        width = rng.uniform(3, 4.5) / length ** (1 / 3)  # the content is that of a ball
+        width = rng.uniform(2.5, 3.8) / length ** (1 / 3)  # the content is that of a ball
         volume[..., 0] += (along / length) ** 2 + across < width**2
     return volumes, labels
 
@@ -50,7 +50,7 @@ model = all_cnn((SIDE, SIDE, SIDE, 1), num_classes=2, filters=8)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.AdamW(2e-3), loss, metrics=["accuracy"])
 volumes, labels = simulate(given.volumes, seed=0)
-model.fit(volumes, labels, batch_size=16, epochs=given.epochs, verbose=2)
+model.fit(volumes, labels, batch_size=8, epochs=given.epochs, verbose=2)
 
 volumes, labels = simulate(300, seed=1)
 right = int((model.predict(volumes, verbose=0).argmax(-1) == labels).sum())

@@ -8,12 +8,15 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+# What Makefile and examples set: without it a 3-D convolution may take 60 times as long.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from fieldsight.core.architectures.resnet_cifar import resnet20
+from fieldsight.core.architectures import resnet20
 from fieldsight.datasets import mnist
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,11 +42,11 @@ def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> ModuleTy
     return module
 
 
-def test_there_are_three_and_the_crops_take_less_than_sixty_lines() -> None:
+def test_the_three_are_there_and_the_crops_take_less_than_sixty_lines() -> None:
     lines = {
         path.stem: len(path.read_text().splitlines()) for path in (ROOT / "examples").glob("*.py")
     }
-    assert set(lines) == {"new_project", "volumes", "luna16_crops"}
+    assert set(lines) >= {"new_project", "volumes", "luna16_crops"}
     assert lines["luna16_crops"] < 60
 
 
@@ -64,11 +67,11 @@ def test_a_new_project_learns_digits(
 @pytest.fixture(scope="module")
 def volumes() -> ModuleType:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return run(monkeypatch, "volumes", "--volumes", "240", "--epochs", "3")
+        return run(monkeypatch, "volumes", "--volumes", "240", "--epochs", "8")
 
 
 def test_volumes_are_told_apart(volumes: ModuleType) -> None:
-    assert volumes.model.input_shape == (None, 24, 24, 24, 1)
+    assert volumes.model.input_shape == (None, 20, 20, 20, 1)
     assert volumes.accuracy > 0.8
 
 
@@ -79,13 +82,13 @@ def test_balls_and_rods_hold_as_much_and_differ_in_length(
     bodies, labels = volumes.simulate(400, seed=3)
     content = bodies.sum(axis=(1, 2, 3, 4))
     means = [content[labels == label].mean() for label in (0, 1)]
-    # The content of balls of radius 3 to 4.5: 4/3 pi (4.5^4 - 3^4) / 4 / 1.5 on average.
-    assert means == pytest.approx([229.7, 229.7], rel=0.08)
-    assert content.min() > 4 / 3 * np.pi * 3**3 * 0.9
-    # The longest extent of a body is its length: of balls up to 9, of rods 3^(2/3) as much.
-    longest = [np.ptp(np.argwhere(body[..., 0]), axis=0).max() + 1 for body in bodies]
-    assert np.max(longest, where=labels == 0, initial=0) <= 9
-    assert np.median([n for n, label in zip(longest, labels, strict=True) if label]) > 11
+    # Balls of radius r = 2.5 to 3.8 hold 4/3 pi r^3: on average pi (3.8^4 - 2.5^4) / 3.9.
+    assert means == pytest.approx([136.5, 136.5], rel=0.08)
+    assert content.min() > 4 / 3 * np.pi * 2.5**3 * 0.9
+    # A ball is as long as it is wide, at most 7.6; a rod of the same content 3^(2/3) as much.
+    longest = np.array([np.ptp(np.argwhere(body[..., 0]), axis=0).max() + 1 for body in bodies])
+    assert longest[labels == 0].max() <= 8
+    assert np.median(longest[labels == 1]) > 9
 
 
 def test_simulated_volumes_come_from_their_seed(volumes: ModuleType) -> None:
@@ -122,7 +125,7 @@ def test_the_crops_are_learned_from_an_archive_and_scored_in_a_folder(
 ) -> None:
     write_split(tmp_path, "train", 128)
     write_split(tmp_path, "held_out", 30, zipped=False)
-    done = run(monkeypatch, "luna16_crops", str(tmp_path), "--score", "held_out", "--epochs", "6")
+    done = run(monkeypatch, "luna16_crops", str(tmp_path), "--score", "held_out", "--epochs", "4")
     last = capsys.readouterr().out.splitlines()[-1]
     printed = re.fullmatch(
         r"AUC (0\.\d+|1\.0+) \((.*) to (.*)\) on 30 crops, 15 nodules, \d+ s", last
@@ -134,7 +137,7 @@ def test_the_crops_are_learned_from_an_archive_and_scored_in_a_folder(
     assert done.model.output_shape == (None, 1)
 
 
-@pytest.mark.parametrize("wrong", ["folder", "list", "split"])
+@pytest.mark.parametrize("wrong", ["folder", "list", "split", "kind"])
 def test_wrong_crops_are_told_in_a_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -143,15 +146,19 @@ def test_wrong_crops_are_told_in_a_line(
 ) -> None:
     write_split(tmp_path, "train", 4)
     write_split(tmp_path, "val", 2)
+    write_split(tmp_path, "nodules", 2)
+    (tmp_path / "nodulesdatalabels.txt").write_text("nodules/image_1.png 1\n")
     arguments = {
         "folder": [str(tmp_path / "nowhere")],
         "list": [str(tmp_path)],
         "split": [str(tmp_path), "--score", "test"],
+        "kind": [str(tmp_path), "--score", "nodules"],
     }
     told = {
         "folder": r"nowhere.traindatalabels\.txt: .*no such file",
         "list": r"val\.zip: .*no val/image_9\.png",
         "split": r"testdatalabels\.txt: .*no such file",
+        "kind": r"nodules: .*one kind alone",
     }
     (tmp_path / "valdatalabels.txt").write_text("val/image_0.png 0\nval/image_9.png 1\n")
     with pytest.raises(SystemExit) as ended:
