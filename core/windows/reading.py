@@ -1,0 +1,193 @@
+"""Windows read from an array, or from anything that reads like one, ahead of the model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.core.windows.geometry import Plan, Slices
+
+Padding = Literal["reflect", "edge", "zeros"]
+# A window as it was read -> whether it is to be run at all, or which of its places are data.
+Valid = Callable[[NDArray[Any]], "bool | NDArray[np.bool_]"]
+_MODES: dict[str, Any] = {"reflect": "reflect", "edge": "edge", "zeros": "constant"}
+_AHEAD = 2  # batches that are read while one is run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window as it was read.
+
+    Attributes:
+        index: its number along every axis.
+        runs: whether the model is to see it.
+        valid: which of its places are data, `(*sides in the array)`; None is all.
+    """
+
+    index: tuple[int, ...]
+    runs: bool
+    valid: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of one row, and the pictures of those that are run: `(n, *window, channels)`."""
+
+    row: int
+    windows: tuple[Window, ...]
+    images: NDArray[Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads the windows of a source as the model is to see them.
+
+    Attributes:
+        source: has `shape`, (*sides, channels), and gives `source[slices]` or
+            `source.read(slices)`; the slices are of the sides alone.
+        plan: where the windows lie.
+        dtype: that the model takes.
+        batch_size: windows run at once, at most.
+        padding: what lies beyond the array's end.
+        nodata: value of places without data; None if all have some.
+        valid: a rule beyond that.
+    """
+
+    source: Any
+    plan: Plan
+    dtype: str
+    batch_size: int
+    padding: Padding
+    nodata: float | None
+    valid: Valid | None
+
+    def batches(self, rows: Sequence[int]) -> Iterator[Batch]:
+        """Yield the windows of some rows in order; no batch has windows of two rows.
+
+        So the same windows are run together whichever row a run starts from, and a run that
+        was broken off gives the same bytes.
+        """
+        groups = -(-self.plan.in_row // self.batch_size)
+        size = -(-self.plan.in_row // groups)  # Alike, so that few sizes are compiled.
+        for row in rows:
+            windows: list[Window] = []
+            images: list[NDArray[Any]] = []
+            for index in self.plan.row(row):
+                window, image = self.read(index)
+                windows.append(window)
+                if image is not None:
+                    images.append(image)
+                if len(images) == size:
+                    yield Batch(row, tuple(windows), np.stack(images))
+                    windows, images = [], []
+            if windows:
+                yield Batch(row, tuple(windows), np.stack(images) if images else None)
+
+    def read(self, index: tuple[int, ...]) -> tuple[Window, NDArray[Any] | None]:
+        """Read one window, and its picture if it is to be run."""
+        place = self.plan.inside(index)
+        piece = self._piece(place)
+        runs, valid = self._validity(piece, place)
+        if not runs:
+            return Window(index, False, valid), None
+        image = piece.astype(self.dtype)
+        if np.issubdtype(piece.dtype, np.inexact):
+            image = _without_nan(image, valid, place)
+        short = [w - n for w, n in zip(self.plan.window, piece.shape, strict=False)]
+        if any(short):
+            pads = [*((0, missing) for missing in short), (0, 0)]
+            image = np.pad(image, pads, mode=_MODES[self.padding])
+        return Window(index, True, valid), image
+
+    def _piece(self, place: Slices) -> NDArray[Any]:
+        try:
+            read = getattr(self.source, "read", None)
+            piece = np.asarray(self.source[place] if read is None else read(place))
+        except Exception as error:
+            raise RuntimeError(
+                f"the window at {shown(place)} could not be read: {type(error).__name__}: {error}. "
+                "What was written before stays."
+            ) from error
+        wanted = (*(side.stop - side.start for side in place), int(self.source.shape[-1]))
+        if piece.shape != wanted:
+            raise ValueError(
+                f"the source must give {wanted}, sides and channels, at {shown(place)}. "
+                f"Received: {piece.shape}"
+            )
+        return piece
+
+    def _validity(
+        self, piece: NDArray[Any], place: Slices
+    ) -> tuple[bool, NDArray[np.bool_] | None]:
+        """Whether a window runs, and which of its places are data."""
+        valid: NDArray[np.bool_] | None = None
+        if self.nodata is not None:
+            valid = _has_data(piece, self.nodata)
+        if self.valid is not None:
+            said = np.asarray(self.valid(piece))
+            if said.dtype != bool or said.shape not in ((), piece.shape[:-1]):
+                raise ValueError(
+                    f"valid must answer True or False, or a mask of {piece.shape[:-1]}. "
+                    f"Received: {said.dtype} of shape {said.shape} at {shown(place)}"
+                )
+            if not said.ndim:
+                return bool(said) and (valid is None or bool(valid.any())), valid
+            valid = said if valid is None else valid & said
+        if valid is None or valid.all():
+            return True, None
+        return bool(valid.any()), valid
+
+
+def _has_data(piece: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+    """Not where all channels are nodata; where that is NaN, not where any is."""
+    if np.isnan(nodata):
+        return np.logical_not(np.isnan(piece).any(axis=-1))
+    return np.not_equal(piece, nodata).any(axis=-1)
+
+
+def _without_nan(
+    image: NDArray[Any], valid: NDArray[np.bool_] | None, place: Slices
+) -> NDArray[Any]:
+    """The picture with 0 for NaN where there are no data; NaN elsewhere is refused.
+
+    One NaN would spread over all that sees it.
+    """
+    lost = np.isnan(image)
+    if not lost.any():
+        return image
+    wrong = lost.any(axis=-1) if valid is None else lost.any(axis=-1) & valid
+    if wrong.any():
+        first = np.argwhere(wrong)[0] + [side.start for side in place]
+        raise ValueError(
+            "a model can't see NaN, which would spread over its field of view. "
+            f"Received: NaN at {tuple(first.tolist())}. Say nodata=float('nan') to leave such "
+            "places out."
+        )
+    image[lost] = 0
+    return image
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items while a thread makes the next ones, `_AHEAD` of them at most."""
+    with ThreadPoolExecutor(1, thread_name_prefix="windows") as pool:
+        waiting = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
+        try:
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, items, None))
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def shown(place: Slices) -> str:
+    """Slices as they are written."""
+    return "[" + ", ".join(f"{side.start}:{side.stop}" for side in place) + "]"
