@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, special
 
-from fieldsight.core import boxes as _boxes
+from fieldsight.core.boxes import suppress
 
 Array = NDArray[Any]
 
@@ -74,10 +74,10 @@ def encode(
         ignore: `(m, 2 * rank)` boxes in which nothing counts, neither for nor against.
 
     Returns:
-        `(*places, num_classes + 2 * rank + 2)` float32: heat by class; the logarithm of the size
-        in strides and the offset from the place's middle in strides, along each axis in the
-        array's order; 1 at centres; 1 where the heat counts, 0 where it is ignored (a centre
-        always counts).
+        `(*places, num_classes + 2 * rank + 1)` float32: heat by class, -1 where nothing counts
+        (a centre always does); the logarithm of the size in strides and the offset from the
+        place's middle in strides, along each axis in the array's order; 1 at centres. It is what
+        `core.losses.DetectionLoss` takes.
 
     Raises:
         ValueError: if boxes have another number of columns, a box no size, a label isn't under
@@ -85,10 +85,10 @@ def encode(
 
     Example:
         >>> target = encode([[2, 4, 10, 12]], None, (16, 16), stride=4)
-        >>> target.shape, np.argwhere(target[..., -2]).tolist()
-        ((4, 4, 7), [[2, 1]])
-        >>> target[2, 1].tolist()  # heat, log 2 twice, offsets of y and x, centre, counts
-        [1.0, 0.6931471824645996, 0.6931471824645996, -0.5, 0.0, 1.0, 1.0]
+        >>> target.shape, np.argwhere(target[..., -1]).tolist()
+        ((4, 4, 6), [[2, 1]])
+        >>> target[2, 1].tolist()  # heat, log 2 twice, offsets of y and x, centre
+        [1.0, 0.6931471824645996, 0.6931471824645996, -0.5, 0.0, 1.0]
     """
     rank = len(shape)
     given = _checked(boxes, rank)
@@ -98,8 +98,7 @@ def encode(
             f"sides must be multiples of stride. Received: shape={tuple(shape)}, stride={stride}"
         )
     places = tuple(side // stride for side in shape)
-    target = np.zeros((*places, num_classes + 2 * rank + 2), np.float32)
-    target[..., -1] = _counted(places, ignore, rank, stride)
+    target = np.zeros((*places, num_classes + 2 * rank + 1), np.float32)
     lower, upper = _by_axis(given, rank)
     centres, sizes = (lower + upper) / 2 / stride, (upper - lower) / stride
     # The larger first, so that the smaller's size and offset stay.
@@ -108,8 +107,10 @@ def encode(
         if (place < 0).any() or (place >= places).any():
             continue
         _heat(target[..., kinds[i]], place, sizes[i])
-        values = [np.log(sizes[i]), centres[i] - place - 0.5, [1.0, 1.0]]
+        values = [np.log(sizes[i]), centres[i] - place - 0.5, [1.0]]
         target[(*place, slice(num_classes, None))] = np.concatenate(values)
+    ignored = _ignored(places, ignore, rank, stride) & (target[..., -1] == 0)
+    target[ignored, :num_classes] = -1
     return target
 
 
@@ -131,19 +132,19 @@ def _heat(heat: Array, place: Array, size: Array) -> None:
     np.maximum(part, curve, out=part)
 
 
-def _counted(places: tuple[int, ...], ignore: ArrayLike | None, rank: int, stride: int) -> Array:
-    counted = np.ones(places, np.float32)
+def _ignored(places: tuple[int, ...], ignore: ArrayLike | None, rank: int, stride: int) -> Array:
+    """The places whose middle lies in a region."""
+    inside = np.zeros(places, bool)
     if ignore is None:
-        return counted
+        return inside
     lower, upper = _by_axis(_checked(ignore, rank), rank)
     for low, high in zip(lower / stride - 0.5, upper / stride - 0.5, strict=True):
-        # Places whose middle lies inside.
-        inside = tuple(
+        region = tuple(
             slice(max(0, int(np.ceil(a))), max(0, int(np.ceil(b))))
             for a, b in zip(low, high, strict=True)
         )
-        counted[inside] = 0
-    return counted
+        inside[region] = True
+    return inside
 
 
 def decode(
@@ -206,7 +207,7 @@ def decode(
     ).astype(np.float32)
     detections = Detections(boxes, special.expit(logits), labels)
     by, limit_of = ("iou", overlap) if apart is None else ("distance", apart)
-    kept = _boxes.suppress(boxes, detections.scores, threshold=limit_of, by=by, labels=labels)
+    kept = suppress(boxes, detections.scores, threshold=limit_of, by=by, labels=labels)
     return detections.take(kept)
 
 

@@ -1,0 +1,175 @@
+"""A detector's targets and answers: worked by hand, and there and back for any boxes."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldsight.core.architectures import all_cnn, inception_v3, resnet18, resnet20
+from fieldsight.core.architectures.detector import detector
+from fieldsight.core.detection import decode, encode
+
+
+def answered(target: np.ndarray, num_classes: int) -> np.ndarray:
+    """What a perfect detector would answer: sure at centres, sure of nothing elsewhere."""
+    maps = target[..., :-1].copy()
+    maps[..., :num_classes] = np.where(target[..., :num_classes] == 1, 9.0, -9.0)
+    return maps
+
+
+def test_a_target_worked_by_hand() -> None:
+    # A box of 8 x 16 pixels, centre (x 12, y 9): at stride 4 in place (2, 3), whose middle is
+    # (14, 10); the offset is (-2, -1) pixels.
+    target = encode([[8, 1, 16, 17]], [1], (24, 32), num_classes=2, stride=4)
+    assert target.shape == (6, 8, 2 + 4 + 1)
+    assert np.argwhere(target[..., -1]).tolist() == [[2, 3]]
+    place = target[2, 3]
+    np.testing.assert_allclose(place[2:6], [np.log(4), np.log(2), -0.25, -0.5], rtol=1e-6)
+    assert place[[0, 1, 6]].tolist() == [0, 1, 1]
+    # TTFNet's deviation: 0.54 / 6 of 4 places along y is 0.36, under the narrowest of 0.4.
+    np.testing.assert_allclose(target[1, 3, 1], np.exp(-1 / (2 * 0.4**2)), rtol=1e-6)
+    assert target[..., 0].max() == 0
+
+
+def test_a_wide_objects_heat_is_wide_along_its_length() -> None:
+    # 80 pixels along x are 20 places: a deviation of 1.8.
+    target = encode([[8, 44, 88, 52]], None, (96, 96), stride=4)
+    np.testing.assert_allclose(target[12, 14, 0], np.exp(-4 / (2 * 1.8**2)), rtol=1e-5)
+    assert target[14, 12, 0] < 1e-5
+
+
+def test_where_two_meet_the_higher_heat_counts_and_the_smaller_is_kept() -> None:
+    boxes = [[0, 0, 16, 16], [7, 7, 9, 9]]  # one centre
+    for order in ([0, 1], [1, 0]):
+        target = encode([boxes[i] for i in order], None, (16, 16), stride=4)
+        assert target[..., -1].sum() == 1
+        np.testing.assert_allclose(target[2, 2, 1:3], np.log([0.5, 0.5]))
+
+
+def test_nothing_counts_in_an_ignored_region_but_a_centre() -> None:
+    target = encode([[4, 4, 8, 8]], None, (16, 16), stride=4, ignore=[[0, 0, 8, 16]])
+    # Places whose middle (2 or 6 along x) lies in the region, all along y.
+    counts = (target[..., 0] >= 0).astype(int)
+    assert counts.tolist() == [[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert target[1, 1, 0] == 1
+
+
+def test_a_centre_outside_has_no_place() -> None:
+    target = encode([[-20, 0, 8, 8], [0, 14, 4, 20]], None, (16, 16), stride=4)
+    assert target.max() == 0
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (8, 16, 24)])
+def test_an_empty_picture_has_an_empty_target_and_nothing_is_found(shape: tuple[int, ...]) -> None:
+    target = encode([], [], shape, stride=2)
+    assert target.max() == 0
+    found = decode(answered(target, 1), stride=2)
+    assert (len(found), found.boxes.shape) == (0, (0, 2 * len(shape)))
+
+
+@st.composite
+def scenes(draw: Any) -> tuple[tuple[int, ...], int, np.ndarray, np.ndarray]:
+    """Boxes of whose centres no two lie in one place or in neighbouring ones."""
+    rank = draw(st.integers(2, 3))
+    stride = draw(st.sampled_from([1, 2, 4]))
+    places = tuple(draw(st.integers(1, 3)) * 3 for _ in range(rank))
+    cells = np.stack(np.meshgrid(*(np.arange(1, n, 3) for n in places), indexing="ij"), -1)
+    cells = cells.reshape(-1, rank)
+    count = draw(st.integers(0, len(cells)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    centres = rng.permutation(cells)[:count] + rng.uniform(0.05, 0.95, (count, rank))
+    half = rng.uniform(0.2, 0.9, (count, rank))  # apart: none overlaps another
+    boxes = np.concatenate([(centres - half)[:, ::-1], (centres + half)[:, ::-1]], axis=1)
+    return tuple(n * stride for n in places), stride, boxes * stride, rng.integers(0, 3, count)
+
+
+@settings(deadline=None)
+@given(scenes())
+def test_boxes_come_back_from_their_target(
+    scene: tuple[tuple[int, ...], int, np.ndarray, np.ndarray],
+) -> None:
+    shape, stride, boxes, labels = scene
+    target = encode(boxes, labels, shape, num_classes=3, stride=stride)
+    found = decode(answered(target, 3), num_classes=3, stride=stride)
+    assert len(found) == len(boxes)
+    order = np.lexsort((*found.boxes.T, found.labels)), np.lexsort((*boxes.T, labels))
+    np.testing.assert_allclose(found.boxes[order[0]], boxes[order[1]], atol=1e-3)
+    np.testing.assert_array_equal(found.labels[order[0]], labels[order[1]])
+    np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-9)), rtol=1e-5)
+
+
+def test_of_two_neighbours_the_better_is_kept_by_overlap_or_by_distance() -> None:
+    maps = np.zeros((1, 8, 5), "float32")
+    maps[..., 0] = -9
+    maps[0, [2, 4], 0] = 2, 1  # centres at x = 5 and 9 for stride 2; both 8 pixels wide
+    maps[0, [2, 4], 1:3] = np.log(4)
+    assert len(decode(maps, stride=2, overlap=0.5)) == 2  # 4 of 12 pixels is a third
+    assert len(decode(maps, stride=2, overlap=0.3)) == 1
+    kept = decode(maps, stride=2, apart=4.0)
+    assert kept.boxes.tolist() == [[1.0, -3.0, 9.0, 5.0]]
+
+
+def test_classes_dont_suppress_each_other_and_the_best_comes_first() -> None:
+    maps = np.full((3, 3, 6), -9, "float32")
+    maps[1, 1, :2] = 1, 3
+    maps[..., 2:] = 0
+    found = decode(maps, num_classes=2, stride=4)
+    assert found.labels.tolist() == [1, 0]
+    assert decode(maps, num_classes=2, stride=4, limit=1).labels.tolist() == [1]
+    assert len(decode(maps, num_classes=2, stride=4, threshold=0.9)) == 1  # 0.953 and 0.731
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[0, 0, 4, 4, 4]], None, (8, 8)), r"4 columns. Received: shape \(1, 5\)"),
+        (([[4, 0, 4, 4]], None, (8, 8)), r"beyond its lower one. Received: \[4.0, 0.0, 4.0"),
+        (([[0, 0, 4, float("nan")]], None, (8, 8)), "beyond its lower one"),
+        (([[0, 0, 4, 4]], [1], (8, 8)), "labels must be 0 to 0. Received: 1 to 1"),
+        (([[0, 0, 4, 4]], [0, 0], (8, 8)), r"1 boxes need as many labels. Received: shape \(2,"),
+        (([], None, (8, 9)), r"multiples of stride. Received: shape=\(8, 9\), stride=4"),
+    ],
+)
+def test_what_isnt_a_scene_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode(*arguments)
+
+
+def test_what_isnt_an_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"here 6. Received: shape \(4, 4, 5\)"):
+        decode(np.zeros((4, 4, 5)), num_classes=2)
+
+
+# The network
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(16, 24, 2), (8, 16, 8, 1)])
+def test_every_place_has_scores_sizes_and_offsets(stride: int, shape: tuple[int, ...]) -> None:
+    model = detector(all_cnn(shape, filters=4), 3, stride=stride, filters=8)
+    places = tuple(side // stride for side in shape[:-1])
+    maps = keras.ops.convert_to_numpy(model(np.zeros((2, *shape), "float32")))
+    assert maps.shape == (2, *places, 3 + 2 * len(places))
+    # Nearly all places are empty: an untrained one says 0.01.
+    np.testing.assert_allclose(1 / (1 + np.exp(-maps[..., :3])), 0.01, atol=0.02)
+
+
+def test_it_stands_on_any_backbone_of_any_size() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        assert detector(resnet18((None, None, 3)), 2).output_shape == (None, None, None, 6)
+        assert detector(resnet18((64, 64, 64, 1))).output_shape == (None, 16, 16, 16, 7)
+        mobile = keras.applications.MobileNetV2((64, 96, 3), weights=None)
+        assert detector(mobile, 1, stride=2).output_shape == (None, 32, 48, 5)
+
+
+def test_a_stride_that_the_backbone_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'resnet20''s: 1, 2, 4. Received: stride=8"):
+        detector(resnet20((32, 32, 1)), stride=8)
+    with (
+        keras.StatelessScope(initialize_variables=False),
+        pytest.raises(ValueError, match=r"axis 0: level P4 must be as large .* 4. Received: 5"),
+    ):
+        detector(inception_v3((107, 107, 3)))
