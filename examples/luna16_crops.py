@@ -1,6 +1,6 @@
 """Nodule or not: ResNet-20 on crops of CT at LUNA16's candidates, scored by its AUC.
 
-python examples/luna16_crops.py FOLDER [--train train] [--score val] [--epochs 24]
+python examples/luna16_crops.py FOLDER [--train train] [--score val] [--epochs 30]
 
 A split is FOLDER/SPLIT.zip or a folder FOLDER/SPLIT of pictures of about 50x50, and
 FOLDER/SPLITdatalabels.txt with lines such as `val/image_5249.jpg 0`; 1 is a nodule.
@@ -26,7 +26,7 @@ parser = argparse.ArgumentParser(description="Nodule or not: learn one split, sc
 parser.add_argument("folder")
 parser.add_argument("--train", default="train", help="name of the split to learn")
 parser.add_argument("--score", default="val", help="name of the split to score")
-parser.add_argument("--epochs", type=int, default=24)
+parser.add_argument("--epochs", type=int, default=30)
 given, started = parser.parse_args(), time.perf_counter()
 try:
     train, score = (luna16_crops.load(given.folder, name) for name in (given.train, given.score))
@@ -42,7 +42,7 @@ middle = layers.Rescaling(1 / 64, -1)(layers.CenterCrop(40, 40)(moved))
 model = keras.Model(inputs, resnet20((40, 40, 1), num_classes=1)(middle))
 steps = given.epochs * -(-len(train) // 32)
 rise = steps // 10 + 1
-rate = optimizers.schedules.CosineDecay(0, steps - rise, warmup_target=2e-3, warmup_steps=rise)
+rate = optimizers.schedules.CosineDecay(0.0, steps - rise, warmup_target=2e-3, warmup_steps=rise)
 loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.05)
 model.compile(optimizers.AdamW(rate, weight_decay=0.02), loss)
 model.fit(train.images[..., None], train.labels, batch_size=32, epochs=given.epochs, verbose=2)
