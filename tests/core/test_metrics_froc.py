@@ -191,7 +191,7 @@ def by_the_rules(scans: list[Scan], rates: tuple[float, ...]) -> NDArray[np.floa
     return np.interp(rates, alarms, tpr * truth.count(1) / (truth.count(1) + missed))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(SCANS)
 def test_the_curve_is_the_rules(scans: list[Scan]) -> None:
     rates = (*FROC_RATES, 0.3, 1.7)
@@ -200,6 +200,7 @@ def test_the_curve_is_the_rules(scans: list[Scan]) -> None:
         assert scored(scans).sensitivity(rates) == pytest.approx(expected)
 
 
+@settings(max_examples=50)
 @given(SCANS, st.randoms())
 def test_drawing_scans_is_scoring_them_again(scans: list[Scan], random: Random) -> None:
     drawn = np.array([random.randrange(len(scans)) for _ in scans])

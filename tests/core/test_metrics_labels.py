@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -23,6 +23,7 @@ TAGS = st.integers(1, 12).flatmap(
 SCORED = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40)
 
 
+@settings(max_examples=50)
 @given(TAGS, st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.0, 1.0]))
 def test_f_is_scikit_learns_mean_over_samples(
     tags: tuple[list[list[bool]], list[list[bool]]], beta: float, empty: float
@@ -54,6 +55,7 @@ def test_probabilities_are_no_tags() -> None:
         f_scores([[1, 0]], [[1, 0, 0]])
 
 
+@settings(max_examples=60)
 @given(SCORED)
 def test_roc_and_average_precision_are_scikit_learns(cases: list[tuple[bool, int]]) -> None:
     truth, scores = (np.array(part) for part in zip(*cases, strict=True))
