@@ -41,23 +41,23 @@ def checked(
             f"{name} must have {like} columns, as the boxes beside them. "
             f"Received: shape {array.shape}"
         )
-    wrong = ~(np.abs(array) < LARGEST).all(axis=1)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise ValueError(
-            f"{name} must be finite. Received: {array[first].tolist()} as box {first}; "
-            f"{int(wrong.sum())} of {len(array)} are not"
-        )
+    if not (np.abs(array) < LARGEST).all():  # nor where one is NaN
+        wrong = np.flatnonzero(~(np.abs(array) < LARGEST).all(axis=1))
+        raise ValueError(f"{name} must be finite. Received: {_first(array, wrong)}")
     rank = array.shape[1] // 2
-    wrong = (array[:, :rank] > array[:, rank:]).any(axis=1)
-    if wrong.any():
-        first = int(np.argmax(wrong))
+    if (array[:, :rank] > array[:, rank:]).any():
+        wrong = np.flatnonzero((array[:, :rank] > array[:, rank:]).any(axis=1))
         raise ValueError(
             f"{name} must be xyxy: no upper corner below its lower one. Received: "
-            f"{array[first].tolist()} as box {first}; {int(wrong.sum())} of {len(array)} are "
-            "wrong. If they are x, y, width, height, add the lower corner to the size"
+            f"{_first(array, wrong)}. If they are x, y, width, height, add the lower corner to "
+            "the size"
         )
     return array
+
+
+def _first(boxes: NDArray[np.float64], wrong: NDArray[np.int64]) -> str:
+    box = int(wrong[0])
+    return f"{boxes[box].tolist()} as box {box}; {len(wrong)} of {len(boxes)} are wrong"
 
 
 def checked_beside(

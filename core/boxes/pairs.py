@@ -13,7 +13,7 @@ from fieldsight.core.boxes.geometry import By, checked, checked_beside, compare
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-AT_ONCE = 2**17  # candidates looked at together: their arrays stay in the processor's cache
+AT_ONCE = 2**15  # candidates looked at together: their arrays stay in the processor's cache
 ENTRIES = 8  # cells that a box is entered in at most, on the average over all boxes
 CELL = 1.5  # side of a cell in mean sides of a box: few candidates for few entries
 
@@ -92,7 +92,7 @@ class Join:
         some = np.flatnonzero((lower < upper).all(axis=0))
         lower, upper = lower[:, some], upper[:, some]
         axis = _sweep_axis(lower, upper)
-        order = np.argsort(lower[axis], kind="stable")
+        order = np.argsort(lower[axis])
         self._box = some[order]
         self._lower, self._upper = lower[:, order], upper[:, order]
         self._ends = np.searchsorted(self._lower[axis], self._upper[axis])

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from fieldsight.core.boxes.geometry import By, checked
 from fieldsight.core.boxes.pairs import Floats, Indices, Join, close_pairs, gathered
 
-CROWDED = 32  # candidates a box on the average from which on the best half goes first
+CROWDED = 64  # candidates a box on the average from which on the best half goes first
+ROUNDS = 12  # that decide many boxes at once; what is left, as of a long chain, goes one by one
 
 
 class Merged(NamedTuple):
@@ -192,21 +193,32 @@ def _settle(
 
 
 def _settle_pairs(owners: Indices, these: Indices, better: Indices, worse: Indices) -> None:
-    """Go through pairs in order of the better one, as if one box after the other was decided."""
-    count = len(these)
-    keys = np.sort(better * count + worse)
-    better, worse = np.divmod(keys, count)
-    found = list(range(count))
-    for i, j in zip(better.tolist(), worse.tolist(), strict=True):
-        # All pairs in which i is the worse one came before: whether it is kept is known.
-        if found[i] == i and found[j] == j:
-            found[j] = i
+    """Decide from pairs as if one box after the other was decided."""
+    standing = np.ones(len(these), bool)
+    i, j = better, worse
+    for _ in range(ROUNDS):
+        # What has no better neighbour left is kept, and its neighbours aren't.
+        threatened = np.zeros(len(these), bool)
+        threatened[j] = True
+        standing[j[~threatened[i]]] = False
+        left = np.flatnonzero(standing[i] & standing[j])
+        i, j = i[left], j[left]
+    i, j = np.divmod(np.sort(i * len(these) + j), max(len(these), 1))
+    rest = standing.tolist()
+    for first, second in zip(i.tolist(), j.tolist(), strict=True):
+        # All pairs in which the first is the worse one came before: whether it stands is known.
+        if rest[first]:
+            rest[second] = False
+    # The best that suppresses one may have been decided later than another that does, too.
+    chosen = np.flatnonzero(np.array(rest, bool)[better])
+    found = np.arange(len(these))
+    np.minimum.at(found, worse[chosen], better[chosen])
     owners[these] = these[found]
 
 
 def best_first(scores: Floats, boxes: Floats, groups: Indices | None = None) -> Indices:
     """Order by falling score; equal ones by their coordinates, then by their group."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     ranked = scores[order]
     equal = ranked[1:] == ranked[:-1]
     if equal.any():
@@ -215,6 +227,7 @@ def best_first(scores: Floats, boxes: Floats, groups: Indices | None = None) -> 
         keys = [first[tied], *boxes[order[tied]].T]
         if groups is not None:
             keys.append(groups[order[tied]])
+        keys.append(order[tied])  # the same in all: by index, for there is nothing else
         order[tied] = order[tied][np.lexsort(keys[::-1])]
     return order
 
