@@ -22,10 +22,17 @@ PROJECT = PYPROJECT["project"]
 
 # The one file that talks to MLflow, and the script that MLflow itself runs to load a model.
 IMPORT_MLFLOW = {"pipelines/_tracking.py", "pipelines/_served_model.py"}
-# Keras has no function for gradients: Grad-CAM asks the backend, inside a function.
-ASK_THE_BACKEND = {"core/inspection/gradient.py"}
-# Published weights are HDF5; Keras itself requires h5py, so nothing more is installed for it.
-READ_HDF5 = {"core/weights/legacy_h5.py"}
+# What core may import besides keras, numpy and scipy, inside functions.
+ALSO = {
+    # Keras has no function for gradients: Grad-CAM asks the backend.
+    "core/inspection/gradient.py": {"tensorflow", "jax"},
+    # Published weights are HDF5; Keras itself requires h5py, so nothing more is installed for it.
+    "core/weights/legacy_h5.py": {"h5py"},
+    # COCO's average precision by its own authors, from the extras.
+    "core/metrics/coco.py": {"pycocotools"},
+    # Other runtimes, each tried if it is there.
+    "core/runtime/engines.py": {"onnxruntime", "openvino", "tensorflow"},
+}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -68,10 +75,7 @@ def forbidden(path: str, source: str) -> set[str]:
         wrong |= under("mlflow")
     if folder == "core":
         allowed = under("keras", "numpy", "scipy", "fieldsight.core", *sys.stdlib_module_names)
-        if path in ASK_THE_BACKEND:
-            allowed |= under("tensorflow", "jax")
-        if path in READ_HDF5:
-            allowed |= under("h5py")
+        allowed |= under(*ALSO.get(path, ()))
         return wrong | (names - allowed)
     if folder == "datasets":
         ours = under("fieldsight") - under("fieldsight.datasets")
