@@ -30,8 +30,6 @@ ALSO = {
     "core/weights/legacy_h5.py": {"h5py"},
     # COCO's average precision by its own authors, from the extras.
     "core/metrics/coco.py": {"pycocotools"},
-    # Other runtimes, each tried if it is there.
-    "core/runtime/engines.py": {"onnxruntime", "openvino", "tensorflow"},
 }
 
 
