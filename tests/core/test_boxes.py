@@ -126,6 +126,7 @@ def test_overlaps_by_hand() -> None:
     assert fb.iou([[0, 0, 0, 2, 2, 2]], [[0, 0, 1, 2, 2, 3]])[0, 0] == 4 / 12
 
 
+@settings(deadline=None)
 @given(sets(2, reach=40), sets(2, reach=40))
 def test_overlap_is_pycocotools(a: tuple[Array, ...], b: tuple[Array, ...]) -> None:
     mask = pytest.importorskip("pycocotools.mask", reason="pycocotools isn't installed")
@@ -140,6 +141,7 @@ def test_overlap_is_pycocotools(a: tuple[Array, ...], b: tuple[Array, ...]) -> N
     np.testing.assert_allclose(fb.iou(first, second), peer, rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3).flatmap(lambda rank: st.tuples(sets(rank), sets(rank))))
 def test_tables_are_the_references(both: tuple[tuple[Array, ...], tuple[Array, ...]]) -> None:
     (a, *_), (b, *_) = both
@@ -157,6 +159,7 @@ def test_a_box_without_area_overlaps_nothing() -> None:
     assert fb.suppress([*flat, *flat], [0.5, 0.4], by="distance", threshold=1).tolist() == [0]
 
 
+@settings(deadline=None)
 @given(sets(2), st.integers(0, 9), st.integers(0, 9))
 def test_clipping_keeps_just_the_pixels_inside(
     case: tuple[Array, ...], height: int, width: int
