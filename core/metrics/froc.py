@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,8 @@ from scipy.spatial.distance import cdist
 
 from fieldsight.core.metrics import _checks
 from fieldsight.core.metrics.intervals import Interval, bootstrap
+
+Floats = NDArray[np.float64]
 
 # False positives a scan at which LUNA16 reads the sensitivity; their mean is CPM.
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -28,15 +31,13 @@ class Froc:
         scans: how many there are, those without nodules too.
     """
 
-    found: NDArray[np.float64]
+    found: Floats
     found_scans: NDArray[np.int64]
-    false_positives: NDArray[np.float64]
+    false_positives: Floats
     false_positive_scans: NDArray[np.int64]
     scans: int
 
-    def curve(
-        self, drawn: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def curve(self, drawn: NDArray[np.int64] | None = None) -> tuple[Floats, Floats, Floats]:
         """The curve's corners from (0, 0) on, marks of equal probability taken together.
 
         Args:
@@ -47,23 +48,32 @@ class Froc:
             infinity falling. The sensitivity is NaN where there is no nodule at all.
         """
         times = np.ones(self.scans) if drawn is None else np.bincount(drawn, minlength=self.scans)
+        scans, is_hit, last, probabilities = self._falling
+        weights = times[scans]
+        nodules = float(times[self.found_scans].sum())
+        hit = np.append(0.0, np.cumsum(weights * is_hit)[last])
+        alarm = np.append(0.0, np.cumsum(weights * ~is_hit)[last]) / times.sum()
+        sensitivity = hit / nodules if nodules else np.full(len(hit), np.nan)
+        return alarm, sensitivity, np.append(np.inf, probabilities)
+
+    @cached_property
+    def _falling(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], Floats]:
+        """By falling probability: each mark's scan, whether it hits; where each one's last is.
+
+        Sorted once, for a bootstrap draws the curve a thousand times.
+        """
         # A missed nodule stays in the divisor and is never reached by the curve.
         is_found = np.isfinite(self.found)
         values = np.concatenate([self.found[is_found], self.false_positives])
-        hits = np.concatenate([times[self.found_scans[is_found]], 0 * self.false_positives])
-        alarms = np.concatenate([0 * self.found[is_found], times[self.false_positive_scans]])
+        scans = np.concatenate([self.found_scans[is_found], self.false_positive_scans])
         order = np.argsort(-values, kind="stable")
         values = values[order]
         last = np.flatnonzero(np.append(np.diff(values) != 0, True)) if len(values) else order
-        nodules = float(times[self.found_scans].sum())
-        hit = np.append(0.0, np.cumsum(hits[order])[last])
-        sensitivity = hit / nodules if nodules else np.full(len(hit), np.nan)
-        alarm = np.append(0.0, np.cumsum(alarms[order])[last]) / times.sum()
-        return alarm, sensitivity, np.append(np.inf, values[last])
+        return scans[order], order < is_found.sum(), last, values[last]
 
     def sensitivity(
         self, rates: Sequence[float] = FROC_RATES, drawn: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Sensitivity at each rate of false positives a scan, on straight lines between corners.
 
         Beyond the last corner it stays at its value; NaN where there is no nodule.
@@ -87,7 +97,7 @@ class Froc:
         resamples: int = 1000,
         confidence: float = 0.95,
         seed: int = 0,
-    ) -> Interval[NDArray[np.float64]]:
+    ) -> Interval[Floats]:
         """`sensitivity` with its bootstrap interval over scans, or over `groups` of them.
 
         Args:
@@ -206,16 +216,14 @@ def froc(
     )
 
 
-def _kept(chances: NDArray[np.float64], limit: int | None) -> NDArray[np.bool_]:
+def _kept(chances: Floats, limit: int | None) -> NDArray[np.bool_]:
     """The script's rule: of those equal to the first that is too many, none is kept."""
     if limit is None or len(chances) <= limit:
         return np.ones(len(chances), bool)
     return chances > np.sort(chances)[::-1][limit]
 
 
-def _near(
-    centres: ArrayLike, radii: ArrayLike, marks: NDArray[np.float64], name: str
-) -> NDArray[np.bool_]:
+def _near(centres: ArrayLike, radii: ArrayLike, marks: Floats, name: str) -> NDArray[np.bool_]:
     """`(centres, marks)` whether each mark lies within the radius, its border excepted."""
     width = marks.shape[1] if len(marks) else None
     placed = _checks.rows(name, centres, width)

@@ -101,6 +101,17 @@ class PointMatches:
         f1 = 2 * hits / (hits + false_alarms + self.objects.sum())
         return float(thresholds[int(np.argmax(f1))])
 
+    def threshold_at(self, false_alarms: float) -> float | None:
+        """The lowest score from which on there are at most so many false alarms an image.
+
+        The operating point of a search: what is found within a budget of alarms to look at. None
+        where even the best finding is an alarm too many, or nothing was found. To be chosen on
+        validation data, as `best_threshold`.
+        """
+        thresholds, _, alarms = self.curve()
+        within = np.flatnonzero(alarms <= false_alarms * len(self.objects))
+        return float(thresholds[within[-1]]) if len(within) else None
+
 
 def match_points(
     truth: Sequence[ArrayLike],

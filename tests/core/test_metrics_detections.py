@@ -236,6 +236,15 @@ def test_scores_by_hand() -> None:
     assert (thresholds.tolist(), hits.tolist()) == ([0.9, 0.6, 0.4], [1, 1, 1])
     assert alarms.tolist() == [0, 1, 2]
     assert matches.best_threshold() == 0.9
+    # Half an alarm an image is one in two images; none is the first finding alone.
+    assert (matches.threshold_at(0.5), matches.threshold_at(0)) == (0.6, 0.9)
+
+
+def test_a_budget_that_the_best_finding_breaks_has_no_threshold() -> None:
+    matches = match_points([[]], [[[1, 1]]], scores=[[0.9]], distance=3)
+    assert matches.threshold_at(0.5) is None
+    assert matches.threshold_at(1) == 0.9
+    assert match_points([[]], [[]], scores=[[]], distance=3).threshold_at(1) is None
 
 
 def test_two_pixels_off_is_no_hit_by_overlap_and_one_by_distance() -> None:  # W-12
