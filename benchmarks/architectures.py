@@ -117,9 +117,10 @@ def measure(name: str, contest: Contest, pairs: int) -> None:
     macs = describe(model).macs or 0
     ours = step(model, contest)
     best = peak()
+    other: list[float] = []
     if contest.theirs is None:
         ours(-1)
-        mine, other = [ours(pair) for pair in range(pairs)], []
+        mine = [ours(pair) for pair in range(pairs)]
     else:
         mine, other = _pairs.interleaved(
             ours,

@@ -135,7 +135,12 @@ def logits(x: Any, num_classes: int) -> Any:
 
 
 def check_input_shape(
-    name: str, input_shape: Sequence[int | None], *, smallest: int, ranks: tuple[int, ...] = (2, 3)
+    name: str,
+    input_shape: Sequence[int | None],
+    *,
+    smallest: int,
+    ranks: tuple[int, ...] = (2, 3),
+    flattened: bool = False,
 ) -> None:
     """Refuse what isn't a picture or a volume that the network can see.
 
@@ -144,9 +149,10 @@ def check_input_shape(
         input_shape: without the batch; an axis may be None, and then isn't checked.
         smallest: side that leaves a place at the end of the network.
         ranks: how many axes an input may have besides its channels.
+        flattened: whether the last map is flattened, so that every side must be known.
 
     Raises:
-        ValueError: if the rank is another, a side smaller, or there is no channel.
+        ValueError: if the rank is another, a side smaller or unknown, or there is no channel.
     """
     sides = tuple(input_shape[:-1])
     forms = {2: "(height, width, channels)", 3: "(depth, height, width, channels)"}
@@ -160,6 +166,11 @@ def check_input_shape(
             f"{name} needs sides of at least {smallest} and at least one channel. Received: "
             f"input_shape={tuple(input_shape)}. Pad or enlarge the input, or take a network with "
             "fewer strides."
+        )
+    if flattened and None in sides:
+        raise ValueError(
+            f"{name} flattens its last map, so every side must be known. Received: "
+            f"input_shape={tuple(input_shape)}. ResNet and Inception take any size."
         )
 
 

@@ -67,7 +67,7 @@ def alexnet(
     is_later = variant == "2014"
     if input_shape is None:
         input_shape = (224, 224, 3) if is_later else (227, 227, 3)
-    blocks.check_input_shape(name, input_shape, smallest=63 if is_later else 67)
+    blocks.check_input_shape(name, input_shape, smallest=63 if is_later else 67, flattened=True)
     blocks.check_num_classes(name, num_classes)
     inputs = keras.Input(tuple(input_shape), name="inputs")
     x = _features(inputs, variant)

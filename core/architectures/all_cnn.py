@@ -11,7 +11,7 @@ from fieldsight.core import blocks
 
 
 def all_cnn(
-    input_shape: tuple[int, ...] = (28, 28, 1),
+    input_shape: tuple[int | None, ...] = (28, 28, 1),
     num_classes: int = 10,
     *,
     filters: int = 24,

@@ -37,7 +37,7 @@ PUBLISHED_ORDER = (
 
 
 def inception_v3(
-    input_shape: tuple[int, ...] = (299, 299, 3),
+    input_shape: tuple[int | None, ...] = (299, 299, 3),
     num_classes: int = 1000,
     *,
     auxiliary: bool = False,

@@ -40,7 +40,7 @@ def pilotnet(
         >>> pilotnet().count_params()
         252219
     """
-    blocks.check_input_shape(name, input_shape, smallest=66, ranks=(2,))
+    blocks.check_input_shape(name, input_shape, smallest=66, ranks=(2,), flattened=True)
     blocks.check_num_classes(name, num_outputs)
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(inputs)

@@ -46,7 +46,7 @@ class _Form:
 
 def _resnet(
     depth: int,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     num_classes: int,
     variant: str,
     stochastic_depth: float,
@@ -157,7 +157,7 @@ def _blurred(x: Any, name: str) -> Any:
 
 
 def resnet18(
-    input_shape: tuple[int, ...] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     num_classes: int = 1000,
     *,
     variant: Variant = "torchvision",
@@ -207,7 +207,7 @@ def resnet18(
 
 
 def resnet34(
-    input_shape: tuple[int, ...] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     num_classes: int = 1000,
     *,
     variant: Variant = "torchvision",
@@ -224,7 +224,7 @@ def resnet34(
 
 
 def resnet50(
-    input_shape: tuple[int, ...] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     num_classes: int = 1000,
     *,
     variant: Variant = "torchvision",
@@ -241,7 +241,7 @@ def resnet50(
 
 
 def resnet101(
-    input_shape: tuple[int, ...] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     num_classes: int = 1000,
     *,
     variant: Variant = "torchvision",
@@ -258,7 +258,7 @@ def resnet101(
 
 
 def resnet152(
-    input_shape: tuple[int, ...] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     num_classes: int = 1000,
     *,
     variant: Variant = "torchvision",

@@ -14,7 +14,9 @@ from fieldsight.core.layers.padded_shortcut import PaddedShortcut
 _FILTERS = (16, 32, 64)
 
 
-def _resnet(depth: int, input_shape: Sequence[int], num_classes: int, name: str) -> keras.Model:
+def _resnet(
+    depth: int, input_shape: Sequence[int | None], num_classes: int, name: str
+) -> keras.Model:
     blocks.check_input_shape(name, input_shape, smallest=4)
     blocks.check_num_classes(name, num_classes)
     inputs = keras.Input(tuple(input_shape), name="inputs")
@@ -51,7 +53,10 @@ def _normalised(x: Any, filters: int, strides: int, name: str) -> Any:
 
 
 def resnet20(
-    input_shape: tuple[int, ...] = (32, 32, 3), num_classes: int = 10, *, name: str = "resnet20"
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    *,
+    name: str = "resnet20",
 ) -> keras.Model:
     """ResNet-20 for small pictures: three stages of 3 blocks, of 16, 32 and 64 filters.
 
@@ -82,28 +87,40 @@ def resnet20(
 
 
 def resnet32(
-    input_shape: tuple[int, ...] = (32, 32, 3), num_classes: int = 10, *, name: str = "resnet32"
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    *,
+    name: str = "resnet32",
 ) -> keras.Model:
     """ResNet-32 for small pictures: 5 blocks a stage; all else as `resnet20`."""
     return _resnet(32, input_shape, num_classes, name)
 
 
 def resnet44(
-    input_shape: tuple[int, ...] = (32, 32, 3), num_classes: int = 10, *, name: str = "resnet44"
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    *,
+    name: str = "resnet44",
 ) -> keras.Model:
     """ResNet-44 for small pictures: 7 blocks a stage; all else as `resnet20`."""
     return _resnet(44, input_shape, num_classes, name)
 
 
 def resnet56(
-    input_shape: tuple[int, ...] = (32, 32, 3), num_classes: int = 10, *, name: str = "resnet56"
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    *,
+    name: str = "resnet56",
 ) -> keras.Model:
     """ResNet-56 for small pictures: 9 blocks a stage; all else as `resnet20`."""
     return _resnet(56, input_shape, num_classes, name)
 
 
 def resnet110(
-    input_shape: tuple[int, ...] = (32, 32, 3), num_classes: int = 10, *, name: str = "resnet110"
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    *,
+    name: str = "resnet110",
 ) -> keras.Model:
     """ResNet-110 for small pictures: 18 blocks a stage; all else as `resnet20`.
 

@@ -17,7 +17,7 @@ _FILTERS = (64, 128, 256, 512, 512)
 def _vgg(
     depth: int, input_shape: Sequence[int], num_classes: int, dropout: float, name: str
 ) -> keras.Model:
-    blocks.check_input_shape(name, input_shape, smallest=32)
+    blocks.check_input_shape(name, input_shape, smallest=32, flattened=True)
     blocks.check_num_classes(name, num_classes)
     inputs = x = keras.Input(tuple(input_shape), name="inputs")
     for stage, (count, filters) in enumerate(zip(_STAGES[depth], _FILTERS, strict=True), 1):

@@ -235,6 +235,7 @@ def test_an_antialiased_network_changes_less_when_the_picture_moves() -> None:
 
 REFUSED: list[tuple[Build, tuple[Any, ...], dict[str, Any], str]] = [
     (vgg16, (31, 32, 3), {}, "vgg16 needs sides of at least 32.*Received: input_shape=.31, 32, 3"),
+    (vgg16, (None, 32, 3), {}, "vgg16 flattens its last map, .*Received: input_shape=.None, 32"),
     (vgg16, (32, 3), {}, "vgg16 needs an input_shape of .height, width, channels. or .depth"),
     (resnet50, (32, 32, 0), {}, "at least one channel"),
     (resnet50, (32, 32, 3), {"variant": "caffe"}, 'Received: variant="caffe"'),
@@ -272,6 +273,12 @@ def test_groups_that_dont_divide_are_named_with_their_layer() -> None:
 def test_there_is_at_least_one_class(build: Build) -> None:
     with pytest.raises(ValueError, match=r"needs at least one class\. Received: num_classes=0"):
         build(num_classes=0)
+
+
+@pytest.mark.parametrize("build", [resnet20, resnet18, inception_v3, architectures.all_cnn])
+def test_what_averages_takes_any_size(build: Build) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        assert build((None, None, 3), 5).output_shape == (None, 5)
 
 
 # U-Net
