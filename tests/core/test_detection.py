@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from fieldsight.core.architectures import all_cnn, inception_v3, resnet18, resnet20
 from fieldsight.core.architectures.detector import detector
+from fieldsight.core.boxes import iou
 from fieldsight.core.detection import decode, encode
+from fieldsight.core.inspection.gradient import gradient
+from fieldsight.core.losses import DetectionLoss
+
+Array = NDArray[Any]
 
 
 def answered(target: np.ndarray, num_classes: int) -> np.ndarray:
@@ -143,6 +150,134 @@ def test_what_isnt_an_answer_is_refused() -> None:
         decode(np.zeros((4, 4, 5)), num_classes=2)
 
 
+# The loss
+
+
+def places(*rows: list[float]) -> Array:
+    """One example of rank 1 in its places, as rank 2 of one row."""
+    return np.array(rows, "float32")[None, None]
+
+
+EMPTY = [0.0, 0, 0, 0, 0, 0]
+CENTRE = [1.0, 0.5, -0.5, 0.25, 0, 1]  # heat, sizes, offsets, centre
+SURE_OF_NOTHING = [-100.0, 0, 0, 0, 0]
+
+
+def loss_of(target: Array, answer: Array, **settings: Any) -> float:
+    return float(DetectionLoss(**settings)(target, answer))
+
+
+def test_the_loss_of_two_places_worked_by_hand() -> None:
+    # Three to one for both: the centre costs (1/4)^2 log 4/3, the other place, half as hot as a
+    # centre, (1/2)^4 (3/4)^2 log 4.
+    near = [0.5, 0, 0, 0, 0, 0]
+    odds = np.log(3)
+    answer = places([odds, *CENTRE[1:5]], [odds, 0, 0, 0, 0])
+    by_hand = np.log(4 / 3) / 16 + 9 / 256 * np.log(4)
+    assert loss_of(places(CENTRE, near), answer) == pytest.approx(by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, 0.3 + 0.2), ({"size_weight": 0.1}, 0.03 + 0.2), ({"offset_weight": 3.0}, 0.3 + 0.6)],
+)
+def test_size_and_offset_count_at_centres_alone(settings: Any, expected: float) -> None:
+    # Sizes off by 0.2 and 0.4, offsets by 0.1 and 0.3; the place beside is off by thousands.
+    answer = places([100, 0.7, -0.1, 0.15, -0.3], [-100, 7e3, -7e3, 7e3, 7e3])
+    assert loss_of(places(CENTRE, EMPTY), answer, **settings) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_volumes_sizes_and_offsets_are_means_over_three_axes() -> None:
+    target = np.array([1, 0, 0, 0, 0, 0, 0, 1], "float32").reshape(1, 1, 1, 1, 8)
+    answer = np.array([100, 0.3, 0, 0, 0, 0, 0.6], "float32").reshape(1, 1, 1, 1, 7)
+    assert loss_of(target, answer) == pytest.approx(0.3 / 3 + 0.6 / 3, rel=1e-5)
+
+
+def test_an_ignored_place_has_no_loss_and_no_gradient() -> None:
+    ignored = [-1.0, 0, 0, 0, 0, 0]
+    answer = places([1, *CENTRE[1:5]], [3, 1, 1, 1, 1])
+    alone = loss_of(places(CENTRE), answer[:, :, :1])
+    assert loss_of(places(CENTRE, ignored), answer) == pytest.approx(alone, rel=1e-6)
+    slope = keras.ops.convert_to_numpy(
+        gradient(
+            lambda x: DetectionLoss()(places(CENTRE, ignored), x),
+            keras.ops.convert_to_tensor(answer),
+        )
+    )
+    assert np.abs(slope[0, 0, 1]).max() == 0
+    assert slope[0, 0, 0, 0] < 0  # surer of the centre is better
+
+
+def test_a_batch_without_objects_counts_its_false_alarms_once() -> None:
+    # (1/2)^2 log 2 at each of two undecided places, over one.
+    assert loss_of(places(EMPTY, EMPTY), np.zeros((1, 1, 2, 5))) == pytest.approx(np.log(2) / 2)
+    assert loss_of(places(EMPTY), places(SURE_OF_NOTHING)) == 0
+
+
+def test_every_object_of_a_batch_weighs_the_same_wherever_it_is() -> None:
+    # Three centres, two of them in one picture and none in another, each (1/2)^2 log 2 + 0.2 off;
+    # three empty places, of which one is undecided.
+    target = np.concatenate([places(CENTRE, CENTRE), places(CENTRE, EMPTY), places(EMPTY, EMPTY)])
+    off = [0, 0.7, -0.7, 0.25, 0]
+    answer = np.concatenate(
+        [places(off, off), places(off, SURE_OF_NOTHING), places(EMPTY[:5], SURE_OF_NOTHING)]
+    )
+    by_hand = (3 * (np.log(2) / 4 + 0.2) + np.log(2) / 4) / 3
+    assert loss_of(target, answer) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_only_the_hardest_empty_places_count_if_so_many_are_asked_for() -> None:
+    answer = places([100, *CENTRE[1:5]], EMPTY[:5], [-1, 0, 0, 0, 0], SURE_OF_NOTHING)
+    target = places(CENTRE, EMPTY, EMPTY, EMPTY)
+    hardest = loss_of(target, answer, hard_negatives=1)
+    assert hardest == pytest.approx(np.log(2) / 4, rel=1e-5)
+    assert loss_of(target, answer, hard_negatives=9) == pytest.approx(loss_of(target, answer))
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (8, 16, 8)])
+def test_the_loss_of_a_scene_is_that_of_the_papers_equations(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    rank = len(shape)
+    low = rng.uniform(0, 6, (5, rank))
+    boxes = np.concatenate([low, low + rng.uniform(2, 9, (5, rank))], axis=1)
+    target = encode(boxes, [0, 1, 1, 0, 1], shape, num_classes=2, stride=2)[None]
+    answer = rng.normal(0, 2, (*target.shape[:-1], 2 + 2 * rank)).astype("float32")
+    heat, p = target[..., :2].astype(float), expit(answer[..., :2].astype(float))
+    focal = np.where(
+        heat == 1, -((1 - p) ** 2) * np.log(p), -((1 - heat) ** 4) * p**2 * np.log(1 - p)
+    )
+    centres = target[..., -1] == 1
+    assert centres.sum() == len(boxes)  # each in a place of its own
+    apart = np.abs(target[centres][:, 2:-1].astype(float) - answer[centres][:, 2:])
+    expected = (focal.sum() + apart.sum() / rank) / centres.sum()
+    assert loss_of(target, answer, num_classes=2) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_answers_have_a_float32_loss(precision: str) -> None:
+    # All these numbers are exact in eight bits; softplus(-20) is not, and must not become 0 / 0.
+    answer = places([-20, 0.5, -0.25, 0.25, 0], [-20, 0, 0, 0, 0])
+    loss = DetectionLoss()(places(CENTRE, EMPTY), keras.ops.cast(answer, precision))
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert float(loss) == pytest.approx(20 + 0.25 / 2, rel=1e-5)
+
+
+def test_the_loss_comes_back_from_its_config() -> None:
+    loss = DetectionLoss(3, size_weight=0.1, offset_weight=2.0, hard_negatives=7, name="mine")
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert isinstance(again, DetectionLoss)
+    assert again.get_config() == loss.get_config()
+    assert (again.num_classes, again.size_weight, again.offset_weight) == (3, 0.1, 2.0)
+    assert (again.hard_negatives, again.name) == (7, "mine")
+
+
+def test_what_isnt_a_detectors_answer_or_target_has_no_loss() -> None:
+    with pytest.raises(ValueError, match=r"target of 6 channels .* 5 .*Received: 5 and 5"):
+        DetectionLoss()(np.zeros((1, 1, 1, 5)), np.zeros((1, 1, 1, 5)))
+    with pytest.raises(ValueError, match=r"hard_negatives must be at least 1.*Received: 0"):
+        DetectionLoss(hard_negatives=0)
+
+
 # The network
 
 
@@ -173,3 +308,39 @@ def test_a_stride_that_the_backbone_lacks_is_refused() -> None:
         pytest.raises(ValueError, match=r"axis 0: level P4 must be as large .* 4. Received: 5"),
     ):
         detector(inception_v3((107, 107, 3)))
+
+
+def body(shape: tuple[int, ...], box: list[float]) -> Array:
+    """1 inside a box of whole numbers, 0 outside."""
+    rank = len(shape)
+    upper_first = zip(box[:rank][::-1], box[rank:][::-1], strict=True)
+    scene = np.zeros((*shape, 1), "float32")
+    scene[tuple(slice(int(low), int(high)) for low, high in upper_first)] = 1
+    return scene
+
+
+SCENES: dict[int, tuple[tuple[int, ...], list[list[list[float]]]]] = {
+    2: ((32, 48), [[[4, 6, 10, 18], [30, 8, 42, 14]], [[16, 20, 24, 26]]]),
+    3: ((16, 16, 24), [[[2, 3, 4, 8, 9, 8], [15, 6, 7, 21, 14, 13]], [[10, 5, 3, 16, 10, 9]]]),
+}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="compiles for a minute or two")
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_detector_learns_two_scenes_by_heart(rank: int) -> None:
+    shape, scenes_boxes = SCENES[rank]
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    scenes = np.stack([np.max([body(shape, b) for b in boxes], axis=0) for boxes in scenes_boxes])
+    scenes += rng.normal(0, 0.1, scenes.shape).astype("float32")
+    targets = np.stack([encode(boxes, None, shape, stride=2) for boxes in scenes_boxes])
+    model = detector(all_cnn((*shape, 1), filters=8), stride=2, filters=16)
+    model.compile(keras.optimizers.Adam(1e-2), DetectionLoss())
+    rows = np.tile([0, 1], 8)  # an epoch of eight steps
+    model.fit(scenes[rows], targets[rows], batch_size=2, epochs=15, shuffle=False, verbose=0)
+    for maps, boxes in zip(model.predict(scenes, verbose=0), scenes_boxes, strict=True):
+        found = decode(maps, stride=2, threshold=0.3)
+        assert len(found) == len(boxes)
+        overlap = iou(found.boxes, boxes)
+        assert sorted(overlap.argmax(axis=1).tolist()) == list(range(len(boxes)))
+        assert overlap.max(axis=1).min() > 0.7
