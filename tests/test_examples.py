@@ -67,12 +67,12 @@ def test_a_new_project_learns_digits(
 @pytest.fixture(scope="module")
 def volumes() -> ModuleType:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return run(monkeypatch, "volumes", "--volumes", "240", "--epochs", "8")
+        return run(monkeypatch, "volumes", "--volumes", "480", "--epochs", "2")
 
 
 def test_volumes_are_told_apart(volumes: ModuleType) -> None:
     assert volumes.model.input_shape == (None, 20, 20, 20, 1)
-    assert volumes.accuracy > 0.8
+    assert volumes.accuracy > 0.75
 
 
 def test_balls_and_rods_hold_as_much_and_differ_in_length(
