@@ -86,8 +86,9 @@ def predictor(
     answers it, is refused where it differs from Keras, and is timed in turns with it. The quickest
     is taken if it beats Keras by 3 %. That takes seconds, most of them the exports; the choice is
     remembered for the same configuration, window, batch, machine and versions, and then only the
-    comparison is made again. A batch whose answer is constant, or has nothing finite, proves
-    nothing: Keras answers it, and the next one decides.
+    comparison is made again. A batch that holds nan, or whose answer is constant, proves nothing:
+    Keras answers it, and the next one decides. What becomes of nan later is the runtime's affair:
+    TensorFlow's rectifier makes 0 of it. Fill it in before.
 
     It is a snapshot of the weights at that first batch (only Keras itself follows them): make a
     new one after more training. One thread at a time may call it.
@@ -184,7 +185,7 @@ class Predictor:
             return keras.tree.pack_sequence_as(self._structure, self._engine(x))
         reference = self._model.predict_on_batch(x)
         flat = [np.asarray(part) for part in keras.tree.flatten(reference)]
-        if not _telling(flat):
+        if not _telling(x, flat):
             return reference
         self._structure = reference
         if self._engine is None:
@@ -395,8 +396,13 @@ def _apart(ours: NDArray[Any], reference: NDArray[Any]) -> float:
     return float(np.abs(a - b).max() / (np.ptp(b) or np.abs(b).max() or 1.0))
 
 
-def _telling(reference: engines.Outputs) -> bool:
-    """Whether an answer could show that another is wrong: some output isn't constant."""
+def _telling(x: Any, reference: engines.Outputs) -> bool:
+    """Whether an answer could show that another is wrong: some output isn't constant.
+
+    Nor is it of anything but numbers: TensorFlow's rectifier makes 0 of nan, others keep it.
+    """
+    if not all(np.isfinite(part).all() for part in keras.tree.flatten(x)):
+        return False
     finite = [part[np.isfinite(part)] for part in reference]
     return any(part.size and np.ptp(part) > 0 for part in finite)
 

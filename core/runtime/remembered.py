@@ -51,7 +51,7 @@ def key(model: keras.Model, **asked: Any) -> str | None:
     try:
         facts = {
             "format": FORMAT,
-            "model": json.loads(model.to_json()),
+            "model": _nameless(json.loads(model.to_json())),
             "asked": asked,
             "machine": _machine(),
             "versions": versions(),
@@ -112,6 +112,32 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _nameless(config: Any) -> Any:
+    """A configuration whose layers are numbered: Keras counts names on within a process."""
+    numbers: dict[str, str] = {}
+
+    def number(part: Any) -> None:
+        if isinstance(part, dict):
+            inner = part.get("config")
+            if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+                numbers.setdefault(inner["name"], f"#{len(numbers)}")
+            for value in part.values():
+                number(value)
+        elif isinstance(part, list):
+            for value in part:
+                number(value)
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: renamed(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [renamed(value) for value in part]
+        return numbers.get(part, part) if isinstance(part, str) else part
+
+    number(config)
+    return renamed(config)
 
 
 def _machine() -> list[str]:
