@@ -2,6 +2,7 @@
 
 from fieldsight.core.windows.blending import predict
 from fieldsight.core.windows.context import Context, context_of
+from fieldsight.core.windows.detecting import detect
 from fieldsight.core.windows.geometry import Axis, Plan, plan
 
-__all__ = ["Axis", "Context", "Plan", "context_of", "plan", "predict"]
+__all__ = ["Axis", "Context", "Plan", "context_of", "detect", "plan", "predict"]

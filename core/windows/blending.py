@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldsight.core.windows.geometry import BLENDS, Blend, Plan
 from fieldsight.core.windows.reading import Padding, Valid, Window
-from fieldsight.core.windows.running import Global, Job, arrays, prepare
+from fieldsight.core.windows.running import Global, Job, arrays, prepare, scale_of
 
 _NOTHING = 1e-6  # a share of the weights that is rounding
 
@@ -250,7 +250,7 @@ class _Sheet:
         edge: int,
     ) -> None:
         self.plan, self.blend, self.fill = plan, blend, fill
-        self.scale = _scale(plan, form)
+        self.scale = scale_of(plan, form)
         sides = zip(plan.shape, self.scale, strict=True)
         self.sides = tuple(-(-side // scale) for side, scale in sides)
         self.sink = np.empty((*self.sides, form[-1]), np.float32) if sink is None else sink
@@ -329,24 +329,6 @@ class _Sheet:
         self.missing = _rest(self.missing, rows)
         self.masked = _rest(self.masked, rows)
         self.edge = end
-
-
-def _scale(plan: Plan, form: tuple[int, ...]) -> tuple[int, ...]:
-    """Places of the array for one of an output, along each axis."""
-    places = form[:-1]
-    fits = len(places) == len(plan.axes) and all(
-        place and axis.window % place == 0 and axis.stride % (axis.window // place) == 0
-        for axis, place in zip(plan.axes, places, strict=True)
-    )
-    if not fits:
-        strides = tuple(axis.stride for axis in plan.axes)
-        raise ValueError(
-            "a model must answer (batch, *places, classes), and the window's sides be the "
-            f"places' times a divisor of the stride, {strides}. Received: {form} without the batch "
-            f"for a window of {plan.window}. Take 'same' padding in the model, and say stride= if "
-            "it isn't a Keras model."
-        )
-    return tuple(axis.window // place for axis, place in zip(plan.axes, places, strict=True))
 
 
 def _weighted(part: NDArray[Any], weights: list[NDArray[Any]]) -> NDArray[Any]:

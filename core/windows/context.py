@@ -33,14 +33,12 @@ class Context:
     Attributes:
         stride: the model's in all, along each axis: moved by it, the answer moves along.
         radius: places before or after its own that an answer may depend on.
-        output_stride: places of the input for one of the coarsest output.
         global_operations: layers that mix all places, each with what it is.
         unknown: layers that can't be followed; then stride and radius say nothing.
     """
 
     stride: tuple[int, ...]
     radius: tuple[int, ...]
-    output_stride: tuple[int, ...]
     global_operations: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -107,11 +105,9 @@ def context_of(model: Any) -> Context:
         max((max(s[axis].before, s[axis].after, 0) for s in sights), default=0)
         for axis in range(rank)
     )
-    output = tuple(max((s[axis].jump for s in sights), default=1) for axis in range(rank))
     return Context(
         stride=tuple(walk.strides),
         radius=radius,
-        output_stride=output,
         global_operations=tuple(walk.mixing),
         unknown=tuple(walk.unknown),
     )

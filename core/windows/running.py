@@ -52,12 +52,8 @@ def prepare(
     nodata: float | None,
     valid: Valid | None,
     global_operations: Global,
-    decoded: bool = False,
 ) -> Job:
     """Check a model and a source, and lay the windows out; arguments are those of `predict`.
-
-    `decoded` says whether an answer's places are looked at together with their neighbours: the
-    margin is then wider by one of them.
 
     Raises:
         ValueError: if they don't fit each other, or the model can't be run by windows.
@@ -70,7 +66,7 @@ def prepare(
     network = _network(model)
     shape = _shape(source, network)
     rank = len(shape) - 1
-    steps, edges = _needs(network, rank, margin, stride, global_operations, decoded)
+    steps, edges = _needs(network, rank, margin, stride, global_operations)
     sides = [None] * rank if network is None else network.inputs[0].shape[1:-1]
     size = _window(window, sides, rank)
     layout = plan(
@@ -151,7 +147,6 @@ def _needs(
     margin: int | Sequence[int] | None,
     stride: int | Sequence[int] | None,
     global_operations: Global,
-    decoded: bool,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The stride and the margin along each axis: the model's, or as given."""
     steps = None if stride is None else per_axis("stride", stride, rank, 1)
@@ -180,9 +175,7 @@ def _needs(
             f"stride must be a multiple of the model's, {context.stride}. Received: {stride}"
         )
     if edges is None:
-        wider = [coarse + 1 if decoded else 0 for coarse in context.output_stride]
-        along = zip(context.radius, wider, steps, strict=True)
-        return steps, tuple(rounded_up(radius + more, step) for radius, more, step in along)
+        return steps, tuple(map(rounded_up, context.radius, steps))
     if any(edge < radius for edge, radius in zip(edges, context.radius, strict=True)):
         warnings.warn(
             f"margin={margin} is less than the model looks around a place, {context.radius}: "
@@ -240,3 +233,29 @@ def arrays(answer: Any, count: int | None = None) -> list[NDArray[Any]]:
                 f"a model must answer {count} windows by as many. Received: {output.shape}"
             )
     return outputs
+
+
+def scale_of(plan: Plan, form: tuple[int, ...]) -> tuple[int, ...]:
+    """Places of the array for one of an output, along each axis.
+
+    Args:
+        plan: where the windows lie.
+        form: `(*places, classes)` of one window's answer.
+
+    Raises:
+        ValueError: if seams would fall between an output's places, or it has none.
+    """
+    places = form[:-1]
+    fits = len(places) == len(plan.axes) and all(
+        place and axis.window % place == 0 and axis.stride % (axis.window // place) == 0
+        for axis, place in zip(plan.axes, places, strict=True)
+    )
+    if not fits:
+        strides = tuple(axis.stride for axis in plan.axes)
+        raise ValueError(
+            "a model must answer (batch, *places, classes), and the window's sides be the "
+            f"places' times a divisor of the stride, {strides}. Received: {form} without the batch "
+            f"for a window of {plan.window}. Take 'same' padding in the model, and say stride= if "
+            "it isn't a Keras model."
+        )
+    return tuple(axis.window // place for axis, place in zip(plan.axes, places, strict=True))
