@@ -12,6 +12,7 @@ import numpy as np
 from fieldsight.core.metrics import paired_difference_interval, proportion_interval
 from fieldsight.pipelines import _console, _tracking, _training
 from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines._files import check_output_file
 from fieldsight.pipelines.digits import _data, _networks
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def compare(settings: Compare) -> int:
     for flag, value in (("--seeds", settings.seeds), ("--epochs", settings.epochs)):
         if value is not None and value < 1:
             raise CommandError(f"{flag}: at least 1 is needed. Received: {value}.")
+    check_output_file("--out", settings.out, ".png")
     digits = _data.load(settings.data, settings.data_dir)
     given = {"data": digits.name, "seeds": settings.seeds, "epochs": settings.epochs}
     tags = {"data": digits.name, "simulated": "false"}
@@ -125,16 +127,14 @@ def _figures_of(right: dict[tuple[str, str], list[Any]]) -> dict[str, float]:
 def _draw(settings: Compare, rows: list[Comparison], digits: _data.Digits) -> Any:
     from fieldsight.pipelines import _figures
 
-    data = f"{digits.name}, {len(digits.test):,} test pictures, {settings.seeds} seeds"
+    data = f"{digits.name}, {len(digits.test):,} test pictures, {_seeds(settings)}"
     return _figures.save(_figures.comparison(rows, data=data), settings.out)
 
 
 def _print(figures: dict[str, float], digits: _data.Digits, settings: Compare, place: str) -> None:
     from rich.table import Table
 
-    table = Table(
-        title=f"{digits.name}, {len(digits.test):,} test pictures, mean of {settings.seeds} seeds"
-    )
+    table = Table(title=f"{digits.name}, {len(digits.test):,} test pictures, {_seeds(settings)}")
     table.add_column("network")
     for form in FORMS:
         table.add_column(f"pixels {form}", justify="right")
@@ -150,6 +150,10 @@ def _print(figures: dict[str, float], digits: _data.Digits, settings: Compare, p
     console.print(table)
     console.print(f"95 % intervals, paired over the pictures; figure: {settings.out}")
     console.print(f"run: {place}", soft_wrap=True)
+
+
+def _seeds(settings: Compare) -> str:
+    return "one seed" if settings.seeds == 1 else f"mean of {settings.seeds} seeds"
 
 
 _KEYS = ("plain", "shuffled")

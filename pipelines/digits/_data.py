@@ -46,6 +46,11 @@ def load(data: Data, data_dir: Path | None, *, at_random_seed: int | None = None
     if data == "mnist":
         return _mnist(data_dir)
     if data == "uci":
+        if data_dir is not None:
+            raise CommandError(
+                "--data uci ships with scikit-learn and reads no folder. Received: --data-dir "
+                f"{data_dir}. For pictures of your own add --data folder; for MNIST --data mnist."
+            )
         from fieldsight.datasets import uci_digits
 
         whole = uci_digits.load()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldsight.pipelines import _console, _tracking, _training
-from fieldsight.pipelines._files import write_atomically
+from fieldsight.pipelines._files import check_output_folder, write_atomically
 from fieldsight.pipelines.digits import _data
 from fieldsight.pipelines.digits._scores import (
     CLASSES,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 def evaluate(settings: Evaluate) -> int:
     """Score the model and return the exit code."""
+    if settings.out is not None:
+        check_output_folder("--out", settings.out)
     labelled = _data.labelled_pictures(settings.data, settings.data_dir)
     found = _tracking.find_model(
         settings.model,

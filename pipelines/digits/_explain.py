@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldsight.pipelines import _tracking, _training
+from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.digits import _data
 from fieldsight.pipelines.digits._predict import MAKE_WITH
 from fieldsight.pipelines.digits._scores import CLASSES
@@ -22,6 +23,7 @@ SEARCHED = 2000  # pictures among which each unit's favourites are looked for
 
 def explain(settings: Explain) -> int:
     """Draw everything into the folder and into the model's run; return the exit code."""
+    check_output_folder("--out", settings.out)
     found = _tracking.find_model(settings.model, application="digits", make_with=MAKE_WITH)
     shown = settings.data or ("folder" if settings.data_dir else found.card.data)
     labelled = _data.labelled_pictures(shown, settings.data_dir)  # type: ignore[arg-type]

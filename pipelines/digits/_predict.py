@@ -16,7 +16,11 @@ import numpy as np
 from fieldsight.datasets.errors import DataError
 from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import write_atomically
+from fieldsight.pipelines._files import (
+    check_output_file,
+    check_output_folder,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from fieldsight.pipelines._models import ModelFile
@@ -41,6 +45,9 @@ class Answer:
 
 def predict(settings: Predict) -> int:
     """Read every picture and write the answers; return the exit code."""
+    check_output_file("--out", settings.out)
+    if settings.overlay is not None:
+        check_output_folder("--overlay", settings.overlay)
     files = list(_pictures(settings.pictures))
     # UCI's digits are enlarged from 8x8: whatever else a model has seen suits pictures better.
     found = _tracking.find_model(
@@ -70,14 +77,15 @@ def predict(settings: Predict) -> int:
         print(f"{file}: {_as_text(answers) or 'no digits'}")
         if settings.overlay is not None:
             _draw(overlays[file], image, answers, found)
+    if len(failures) == len(files):  # answers of an earlier time stay
+        print(f"fieldsight: nothing could be read; {settings.out} isn't written", file=sys.stderr)
+        return 2
     write_atomically(settings.out, _csv(rows).encode())
     about = settings.out.with_suffix(".json")
     write_atomically(about, _provenance(settings, found, files, rows, failures).encode())
     print(f"{len(rows)} digits from {len(files) - len(failures)} of {len(files)} pictures in "
           f"{settings.out}; read by {found.title}, as {about} says too")  # fmt: skip
-    if not failures:
-        return 0
-    return 2 if len(failures) == len(files) else 1
+    return 1 if failures else 0
 
 
 def read_picture(model: Any, file: Path) -> tuple[list[Answer], Any]:
@@ -221,5 +229,4 @@ def _draw(path: Path, image: Any, answers: list[Answer], found: ModelFile) -> No
         [answer.probability for answer in answers],
         found.title,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     _figures.save(drawn, path)

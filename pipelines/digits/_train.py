@@ -73,6 +73,18 @@ def _refuse_impossible(settings: Train) -> None:
         )
 
 
+def _refuse_other_settings(given: Train, was: Train) -> None:
+    """A resumed run goes on as it began: what is asked for besides would be ignored."""
+    for field in dataclasses.fields(given):
+        value, before = getattr(given, field.name), getattr(was, field.name)
+        if field.name not in ("resume", "json") and value not in (field.default, before):
+            raise CommandError(
+                f"--resume goes on with the run's own settings, and there --"
+                f"{field.name.replace('_', '-')} is {before}. Received: {value}. Leave it out, or "
+                "start a new run."
+            )
+
+
 def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
     from fieldsight.pipelines.digits import Train
@@ -102,7 +114,9 @@ def _begin(settings: Train) -> tuple[Run, Train]:
             )
         directory = logged.pop("data_dir", None)
         logged["data_dir"] = Path(directory) if directory else None
-        settings = Train(**logged, json=settings.json)
+        was = Train(**logged, json=settings.json)
+        _refuse_other_settings(settings, was)
+        settings = was
     _say(f"tracked in {run.where()}")
     _say(f"if it is stopped: fieldsight digits train --resume {run.id}")
     return run, settings

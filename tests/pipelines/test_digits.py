@@ -21,6 +21,8 @@ from sklearn.datasets import load_digits
 from fieldsight.datasets import uci_digits
 from fieldsight.datasets.mnist import write_idx
 from fieldsight.pipelines.__main__ import main
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.digits import Train, _train
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = 359  # the last fifth of 1,797, in file order: 1,078 and 360 stand before them
@@ -324,14 +326,51 @@ def test_nothing_readable_is_two_and_nothing_written_is_zero(
     text.write_text("no picture at all")
     Image.new("RGB", (300, 200), (240, 235, 220)).save(blank)
     out = tmp_path / "answers.csv"
-    assert command("digits", "predict", text, "--out", out).code == 2
-    assert rows_of(out) == []
-    assert json.loads(out.with_suffix(".json").read_text())["failures"].keys() == {str(text)}
     assert command("digits", "predict", blank, blank, "--out", out).code == 0
     assert out.read_text() == "file,x0,y0,x1,y1,digit,probability,margin\n"
+    done = command("digits", "predict", text, tmp_path / "nosuch.png", "--out", out)
+    assert done.code == 2
+    assert "text.png" in done.err
+    assert "nosuch.png" in done.err  # and what was answered before stays:
     about = json.loads(out.with_suffix(".json").read_text())
     assert about["digits_by_picture"] == {str(blank): 0}
     assert about["failures"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "FILE", "--overlay", "FILE"], "--overlay: a folder was needed"),
+        (["predict", "FILE", "--out", "FOLDER"], "--out: a file to write was needed"),
+        (["predict", "FILE", "--out", "FILE/a.csv"], "--out: a folder was needed"),
+        (["evaluate", "--data", "uci", "--out", "FILE"], "--out: a folder was needed"),
+        (["explain", "--out", "FILE"], "--out: a folder was needed"),
+        (["compare", "--out", "FOLDER"], "--out: a file to write was needed"),
+        (["compare", "--out", "a.txt"], "--out: a name that ends in .png was needed"),
+        (["train", "--data-dir", "FOLDER"], "--data uci ships with scikit-learn"),
+    ],
+)
+def test_what_cant_be_written_or_read_is_told_before_any_work(
+    tmp_path: Path, home: Path, arguments: list[str], message: str
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("no folder")
+    places = [
+        word.replace("FILE", str(file)).replace("FOLDER", str(tmp_path)) for word in arguments
+    ]
+    done = command("digits", *places)
+    assert done.code == 2
+    (line,) = done.err.strip().splitlines()
+    assert message in line
+    assert [path.name for path in tmp_path.iterdir() if path != home] == ["text.txt"]
+
+
+def test_a_resumed_run_takes_no_other_settings() -> None:
+    was = Train(data="mnist", epochs=3)
+    _train._refuse_other_settings(Train(resume="a1", json=True), was)
+    _train._refuse_other_settings(Train(resume="a1", data="mnist", epochs=3), was)
+    with pytest.raises(CommandError, match=r"there --epochs is 3. Received: 7. Leave it out"):
+        _train._refuse_other_settings(Train(resume="a1", epochs=7), was)
 
 
 def test_a_models_file_is_enough_and_a_full_disk_keeps_the_old_answers(
