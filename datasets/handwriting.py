@@ -27,6 +27,8 @@ CENTRE = 14.5  # of mass, from the picture's edge: the middle of pixel 14, measu
 SMALLEST_PICTURE = 4  # pixels a side
 SINGLE = 40  # pixels a side: a picture this small shows one digit
 LARGEST_PIXELS = 6_500_000  # a larger picture is reduced first
+TIGHT = 400  # pixels a side: a picture this small, on which nothing is found, may be one digit
+FEW, LARGE = 3, 0.45  # so few digits, one of them so much of the height: perhaps it is one alone
 THINNEST = 1.8  # strokes are thickened to this, in pixels of the 20x20 box
 FAINTEST = 0.35  # of the page's usual strength; fainter pieces show through, or are ruled
 SMALLEST, LARGEST = 0.4, 2.6  # sizes of a digit, as parts of the usual height
@@ -62,11 +64,48 @@ def find_digits(image: Array) -> list[Found]:
     Raises:
         ValueError: if it isn't such a picture.
     """
+    found = _found_on(image)
+    tallest = max((one.box[3] - one.box[1] for one in found), default=0.0)
+    fills_it = tallest >= LARGE * image.shape[0] if found else max(image.shape[:2]) <= TIGHT
+    if len(found) <= FEW and fills_it:
+        with_paper = _found_on_paper(image)
+        if len(with_paper) == 1:
+            return with_paper
+    return found
+
+
+def _found_on(image: Array) -> list[Found]:
     written = _written(image)
     if written is None:
         return []
     lines, order = lines_of(written.pieces.boxes, written.ink.height)
     return [_found(written, index, int(lines[index])) for index in order.tolist()]
+
+
+def _found_on_paper(image: Array) -> list[Found]:
+    """The one digit that fills a picture, once the picture lies on paper of its border's shade.
+
+    Where no paper is around a digit, what it encloses looks as much like ink. Nothing is
+    answered unless there is one, and it is as large as that.
+    """
+    height, width = image.shape[:2]
+    if height * width > LARGEST_PIXELS:
+        return []
+    edges = [image[0], image[-1], image[:, 0], image[:, -1]]
+    border = np.concatenate(edges)
+    shade = np.median(border, axis=0).astype(np.uint8)
+    alike = np.abs(border.astype(np.int16) - shade).reshape(len(border), -1).max(axis=1) <= 12
+    if alike.mean() < 0.5:  # uneven light, or a border that isn't paper
+        return []
+    margin = max(height, width) // 2
+    paper = np.empty((height + 2 * margin, width + 2 * margin, *image.shape[2:]), np.uint8)
+    paper[:] = shade
+    paper[margin : margin + height, margin : margin + width] = image
+    found = _found_on(paper)
+    if len(found) != 1 or found[0].box[3] - found[0].box[1] < LARGE * height:
+        return []
+    box = np.clip(found[0].box - margin, 0, [width, height] * 2).astype(np.float32)
+    return [replace(found[0], box=box)]
 
 
 def find_one(image: Array) -> Found | None:
