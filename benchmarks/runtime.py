@@ -44,13 +44,12 @@ EACH = 10  # pairs of a runtime that is only listed
 def networks() -> dict[str, tuple[Callable[[], Any], int]]:
     """How each network is built, and the windows of a batch."""
     from fieldsight.core.architectures import resnet18, unet
-    from fieldsight.core.architectures.unet import unet_on
+    from fieldsight.core.architectures.detector import detector
 
     return {
         "unet": (lambda: unet((256, 256, 4), 2, filters=16, depth=4), 8),
-        # Stand-ins, until the detector is there.
-        "detector 2-D": (lambda: unet_on(resnet18((256, 256, 3), 2)), 8),
-        "detector 3-D": (lambda: unet((64, 64, 64, 1), 2, filters=16, depth=3), 4),
+        "detector 2-D": (lambda: detector(resnet18((256, 256, 3)), 1), 8),
+        "detector 3-D": (lambda: detector(resnet18((64, 64, 64, 1)), 1), 4),
     }
 
 
