@@ -206,8 +206,10 @@ def decode(
         [(centres - sizes / 2)[:, ::-1], (centres + sizes / 2)[:, ::-1]], axis=1
     ).astype(np.float32)
     detections = Detections(boxes, special.expit(logits), labels)
-    by, limit_of = ("iou", overlap) if apart is None else ("distance", apart)
-    kept = suppress(boxes, detections.scores, threshold=limit_of, by=by, labels=labels)
+    if apart is None:
+        kept = suppress(boxes, detections.scores, threshold=overlap, by="iou", labels=labels)
+    else:
+        kept = suppress(boxes, detections.scores, threshold=apart, by="distance", labels=labels)
     return detections.take(kept)
 
 

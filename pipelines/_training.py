@@ -221,7 +221,8 @@ def _fed(data: Any) -> Any:
     """
     import keras
 
-    if keras.backend.backend() != "tensorflow" or not isinstance(data, _batches_class()):
+    is_ours = isinstance(data, _batches_class())
+    if keras.backend.backend() != "tensorflow" or not is_ours:
         return data
     import tensorflow as tf
 

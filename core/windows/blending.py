@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -105,25 +106,27 @@ def predict(
         overlap=overlap, padding=padding, nodata=nodata, valid=valid,
         global_operations=global_operations,
     )  # fmt: skip
-    record = _Record(state, _facts(job.plan, blend, padding))
+    facts = {"blend": blend, "padding": padding, "nodata": repr(nodata), "fill": repr(fill)}
+    record = _Record(state, {**_facts(job.plan), **facts})
     first = record.rows
-    if first == job.plan.rows:
+    if first >= job.plan.rows:
         return None
     sheets = _Sheets(job, blend, fill, sink)
     sheets.begin(first)
     in_row = job.plan.in_row
     row = job.plan.needed(first, blend)
     through = row * in_row
-    for batch, answer in job.answers(range(row, job.plan.rows)):
-        sheets.add(batch.windows, answer)
-        through += len(batch.windows)
-        if progress is not None and through > first * in_row:
-            progress(through, job.plan.count)
-        if through % in_row == 0 and batch.row >= first:
-            sheets.finish(batch.row)
-            if done is not None:
-                done(batch.row)
-            record.write(batch.row + 1)
+    with contextlib.closing(job.answers(range(row, job.plan.rows))) as answers:
+        for batch, answer in answers:
+            sheets.add(batch.windows, answer)
+            through += len(batch.windows)
+            if progress is not None and through > first * in_row:
+                progress(through, job.plan.count)
+            if through % in_row == 0 and batch.row >= first:
+                sheets.finish(batch.row)
+                if done is not None:
+                    done(batch.row)
+                record.write(batch.row + 1)
     return sheets.result()
 
 
@@ -159,14 +162,13 @@ class _Record:
         beside.replace(self.path)
 
 
-def _facts(plan: Plan, blend: Blend, padding: Padding) -> dict[str, Any]:
-    """What must be the same when a run goes on."""
+def _facts(plan: Plan) -> dict[str, Any]:
+    """Where windows lie, which must be the same when a run goes on."""
     axes = {
         name: [getattr(axis, name) for axis in plan.axes]
         for name in ("side", "window", "margin", "stride")
     }
-    starts = [list(axis.starts[:2]) for axis in plan.axes]
-    return {**axes, "starts": starts, "blend": blend, "padding": padding}
+    return {**axes, "starts": [list(axis.starts[:2]) for axis in plan.axes]}
 
 
 class _Sheets:

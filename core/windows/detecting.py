@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -97,17 +98,18 @@ def detect(
     layout, rank = job.plan, len(job.plan.axes)
     found: list[Detections] = []
     through = 0
-    for batch, answer in job.answers(range(layout.rows)):
-        running = [window for window in batch.windows if window.runs]
-        outputs = [] if answer is None else arrays(answer, len(running))
-        for number, read in enumerate(running):
-            each = [_counting(output[number], layout, read.index) for output in outputs]
-            parts, scales = zip(*each, strict=True)
-            decoded = _checked(decode(keras.tree.pack_sequence_as(answer, list(parts))), rank)
-            found.append(_kept(decoded, layout, read.index, np.max(scales, axis=0)))
-        through += len(batch.windows)
-        if progress is not None:
-            progress(through, layout.count)
+    with contextlib.closing(job.answers(range(layout.rows))) as answers:
+        for batch, answer in answers:
+            running = [window for window in batch.windows if window.runs]
+            outputs = [] if answer is None else arrays(answer, len(running))
+            for number, read in enumerate(running):
+                each = [_counting(output[number], layout, read.index) for output in outputs]
+                parts, scales = zip(*each, strict=True)
+                decoded = _checked(decode(keras.tree.pack_sequence_as(answer, list(parts))), rank)
+                found.append(_kept(decoded, layout, read.index, np.max(scales, axis=0)))
+            through += len(batch.windows)
+            if progress is not None:
+                progress(through, layout.count)
     boxes = np.concatenate([np.zeros((0, 2 * rank), np.float32), *(d.boxes for d in found)])
     scores = np.concatenate([np.zeros(0, np.float32), *(d.scores for d in found)])
     labels = np.concatenate([d.labels for d in found]) if found else np.zeros(0, np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -175,7 +175,7 @@ def _without_nan(
     return image
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """Yield items while a thread makes the next ones, `_AHEAD` of them at most."""
     with ThreadPoolExecutor(1, thread_name_prefix="windows") as pool:
         waiting = deque(pool.submit(next, items, None) for _ in range(_AHEAD))

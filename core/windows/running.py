@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,10 +29,11 @@ class Job:
     plan: Plan
     reader: Reader
 
-    def answers(self, rows: Sequence[int]) -> Iterator[tuple[Batch, Any]]:
+    def answers(self, rows: Sequence[int]) -> Generator[tuple[Batch, Any], None, None]:
         """Yield each batch with the model's answer; None where no window of it was run."""
-        for batch in ahead(self.reader.batches(rows)):
-            yield batch, None if batch.images is None else self.model(batch.images)
+        with contextlib.closing(ahead(self.reader.batches(rows))) as batches:
+            for batch in batches:
+                yield batch, None if batch.images is None else self.model(batch.images)
 
     def trial(self) -> Any:
         """What the model answers to one window of zeros, for its form."""
