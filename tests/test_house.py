@@ -317,6 +317,10 @@ HEAVY = {"jax", "keras", "matplotlib", "mlflow", "scipy", "skimage", "sklearn", 
 
 COMMANDS = [
     *(["digits", action] for action in ("train", "evaluate", "predict", "compare", "explain")),
+    *(
+        ["lung", action]
+        for action in ("train", "evaluate", "predict", "simulate", "prepare", "inspect")
+    ),
     ["describe"],
     ["kernels"],
     ["sync"],
