@@ -1,0 +1,122 @@
+"""CSV files of labels, read row by row, so that a mistake is told with its line."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from fieldsight.datasets.errors import DataError, DatasetNotFoundError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Args:
+        path: the file.
+        line: its number, from 1.
+        cells: text by column, without blanks around it.
+    """
+
+    path: Path
+    line: int
+    cells: Mapping[str, str]
+
+    def text(self, column: str, default: str | None = None) -> str:
+        """What stands in a column.
+
+        Raises:
+            DataError: if it is empty or absent and there is no default.
+        """
+        value = self.cells.get(column, "")
+        if value:
+            return value
+        if default is None:
+            raise self.error(f"{column} was needed. Received: an empty cell")
+        return default
+
+    def number(self, column: str) -> float:
+        """What stands in a column, as a finite number.
+
+        Raises:
+            DataError: if it is none.
+        """
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not isfinite(value):
+            raise self.error(f"{column} must be a finite number. Received: {text[:40]!r}")
+        return value
+
+    def chosen(self, column: str, choices: Sequence[str]) -> str:
+        """What stands in a column, which must be one of these; an empty cell is "".
+
+        Raises:
+            DataError: if it is another.
+        """
+        text = self.text(column, "")
+        if text and text not in choices:
+            raise self.error(
+                f"{column} must be one of {', '.join(choices)}. Received: {text[:40]!r}"
+            )
+        return text
+
+    def error(self, what: str) -> DataError:
+        """A mistake in this row."""
+        return DataError(f"{self.path}, line {self.line}: {what}. Correct the row.")
+
+
+def read(path: Path, needed: Sequence[str]) -> list[Row]:
+    """The rows of a CSV file with a heading.
+
+    Args:
+        path: the file, UTF-8, separated by commas.
+        needed: columns it must have; others are read too.
+
+    Raises:
+        DatasetNotFoundError: if it isn't there.
+        DataError: if it can't be read, lacks a column, or a row has not as many cells as the
+            heading.
+    """
+    lines = _lines(path)
+    names = [name.strip() for name in lines[0][1]] if lines else []
+    missing = [name for name in needed if name not in names]
+    if missing or len(set(names)) < len(names):
+        raise DataError(
+            f"{path}: the columns {','.join(needed)} were needed, each once. Received: "
+            f"{','.join(names)[:200] or 'an empty file'}. Give the first line these names."
+        )
+    rows = []
+    for line, cells in lines[1:]:
+        row = Row(path, line, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+        if len(cells) != len(names):
+            raise row.error(f"{len(names)} cells were needed. Received: {len(cells)}")
+        rows.append(row)
+    return rows
+
+
+def headings(path: Path) -> list[str]:
+    """The names in a CSV file's first line; none if it can't be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"{path}: a table of labels was needed. Received: no such file. Copy it there."
+        ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: a CSV file in UTF-8 was needed. Received: {error}. Save it as such."
+        ) from error
