@@ -43,12 +43,17 @@ EACH = 10  # pairs of a runtime that is only listed
 
 def networks() -> dict[str, tuple[Callable[[], Any], int]]:
     """How each network is built, and the windows of a batch."""
-    from fieldsight.core.architectures import resnet18, unet
+    from fieldsight.core.architectures import all_cnn, resnet18, unet
     from fieldsight.core.architectures.detector import detector
 
     return {
         "unet": (lambda: unet((256, 256, 4), 2, filters=16, depth=4), 8),
         "detector 2-D": (lambda: detector(resnet18((256, 256, 3)), 1), 8),
+        # As in examples/detect_2d.py; of fewer layers, so bfloat16 loses less on the way.
+        "small detector 2-D": (
+            lambda: detector(all_cnn((256, 256, 1), filters=16), stride=2, filters=32),
+            8,
+        ),
         "detector 3-D": (lambda: detector(resnet18((64, 64, 64, 1)), 1), 4),
     }
 
