@@ -14,10 +14,11 @@ from pydicom.charset import convert_encodings, encode_string, python_encoding
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
-# The modules' attributes at the root (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2, C.7.1.3, C.7.2.3), and three
+# The modules' attributes at the root (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2, C.7.1.3, C.7.2.3), and two
 # that were theirs until they were retired.
 PATIENT = (
     "ReferencedPatientSequence", "PatientName", "PatientID", "IssuerOfPatientID",
@@ -25,13 +26,10 @@ PATIENT = (
     "SourcePatientGroupIdentificationSequence", "GroupOfPatientsIdentificationSequence",
     "PatientBirthDate", "PatientBirthTime", "PatientBirthDateInAlternativeCalendar",
     "PatientDeathDateInAlternativeCalendar", "PatientAlternativeCalendar", "PatientSex",
-    "QualityControlSubject", "StrainDescription", "StrainNomenclature", "StrainStockSequence",
-    "StrainAdditionalInformation", "StrainCodeSequence", "GeneticModificationsSequence",
-    "OtherPatientNames", "OtherPatientIDs", "OtherPatientIDsSequence", "EthnicGroup",
-    "EthnicGroupCodeSequence", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
-    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence",
-    "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization", "PatientComments",
-    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "QualityControlSubject", "OtherPatientNames", "OtherPatientIDs", "OtherPatientIDsSequence",
+    "EthnicGroup", "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization",
+    "PatientComments", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
 )  # fmt: skip
 STUDY = (
     "StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence",
@@ -47,7 +45,7 @@ PATIENT_STUDY = (
     "PatientSizeCodeSequence", "PatientBodyMassIndex", "MeasuredAPDimension",
     "MeasuredLateralDimension", "PatientWeight", "MedicalAlerts", "Allergies", "Occupation",
     "SmokingStatus", "AdditionalPatientHistory", "PregnancyStatus", "LastMenstrualDate",
-    "PatientSexNeutered", "ReasonForVisit", "ReasonForVisitCodeSequence", "AdmissionID",
+    "ReasonForVisit", "ReasonForVisitCodeSequence", "AdmissionID",
     "IssuerOfAdmissionIDSequence", "ServiceEpisodeID", "ServiceEpisodeDescription",
     "IssuerOfServiceEpisodeIDSequence", "PatientState",
 )  # fmt: skip
@@ -62,12 +60,20 @@ TRIAL_SUBJECT = (
 TRIAL_STUDY = (
     "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
     "LongitudinalTemporalOffsetFromEvent", "LongitudinalTemporalEventType",
-    "ClinicalTrialTimePointTypeCodeSequence", "IssuerOfClinicalTrialTimePointID",
-    "ConsentForClinicalTrialUseSequence",
 )  # fmt: skip
 EQUIPMENT = (
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber",
     "StationName", "InstitutionName", "InstitutionalDepartmentName", "InstitutionAddress",
+)  # fmt: skip
+# Theirs too, and not taken over: of animals, a photograph, consent whose terms depend on the use,
+# and what is too new for the validators that archives run.
+NOT_TAKEN = (
+    "StrainDescription", "StrainNomenclature", "StrainStockSequence", "StrainAdditionalInformation",
+    "StrainCodeSequence", "GeneticModificationsSequence", "PatientSpeciesDescription",
+    "PatientSpeciesCodeSequence", "PatientBreedDescription", "PatientBreedCodeSequence",
+    "BreedRegistrationSequence", "PatientSexNeutered", "ReferencedPatientPhotoSequence",
+    "ConsentForClinicalTrialUseSequence", "EthnicGroupCodeSequence",
+    "ClinicalTrialTimePointTypeCodeSequence", "IssuerOfClinicalTrialTimePointID",
 )  # fmt: skip
 MODULES = (*PATIENT, *STUDY, *PATIENT_STUDY, *TRIAL_SUBJECT, *TRIAL_STUDY)
 
@@ -87,16 +93,6 @@ REQUIRED = {
     "SourcePatientGroupIdentificationSequence": ("PatientID",),
     "GroupOfPatientsIdentificationSequence": ("PatientID",),
     "OtherPatientIDsSequence": ("PatientID", "TypeOfPatientID"),
-    "StrainStockSequence": (
-        "StrainStockNumber",
-        "StrainSource",
-        "StrainSourceRegistryCodeSequence",
-    ),
-    "GeneticModificationsSequence": (
-        "GeneticModificationsDescription",
-        "GeneticModificationsNomenclature",
-    ),
-    "BreedRegistrationSequence": ("BreedRegistrationNumber", "BreedRegistryCodeSequence"),
     "ReferringPhysicianIdentificationSequence": _PERSON,
     "ConsultingPhysicianIdentificationSequence": _PERSON,
     "PhysiciansOfRecordIdentificationSequence": _PERSON,
@@ -109,7 +105,6 @@ REQUIRED = {
         "ClinicalTrialProtocolID",
         "IssuerOfClinicalTrialProtocolID",
     ),
-    "ConsentForClinicalTrialUseSequence": ("ConsentForDistributionFlag",),
 }
 _CODE = ("CodeMeaning", "CodeValue|LongCodeValue|URNCodeValue")
 # Sequences that have one item at most.
@@ -118,9 +113,7 @@ SINGLE = {
     "IssuerOfAccessionNumberSequence", "IssuerOfAdmissionIDSequence",
     "IssuerOfServiceEpisodeIDSequence", "AssigningFacilitySequence",
     "AssigningJurisdictionCodeSequence", "AssigningAgencyOrDepartmentCodeSequence",
-    "RequestingServiceCodeSequence", "PatientSpeciesCodeSequence", "InstitutionCodeSequence",
-    "ReferencedPatientSequence", "ClinicalTrialTimePointTypeCodeSequence",
-    "StrainSourceRegistryCodeSequence", "BreedRegistryCodeSequence", "EthnicGroupCodeSequence",
+    "RequestingServiceCodeSequence", "InstitutionCodeSequence", "ReferencedPatientSequence",
 }  # fmt: skip
 # An attribute that means nothing, or isn't allowed, without one of the others.
 NEEDS = {
@@ -136,7 +129,13 @@ NEEDS = {
     "ResponsiblePersonRole": ("ResponsiblePerson",),
     "PatientBirthDateInAlternativeCalendar": ("PatientAlternativeCalendar",),
     "PatientDeathDateInAlternativeCalendar": ("PatientAlternativeCalendar",),
+    "PatientAlternativeCalendar": (
+        "PatientBirthDateInAlternativeCalendar",
+        "PatientDeathDateInAlternativeCalendar",
+    ),
+    "DeidentificationMethod": ("DeidentificationMethod",),  # itself: absent rather than empty
     "LongitudinalTemporalOffsetFromEvent": ("LongitudinalTemporalEventType",),
+    "LongitudinalTemporalEventType": ("LongitudinalTemporalOffsetFromEvent",),
 }
 TERMS = {
     "PatientSex": ("M", "F", "O"),
@@ -145,8 +144,6 @@ TERMS = {
     "PatientIdentityRemoved": ("YES", "NO"),
     "SmokingStatus": ("YES", "NO", "UNKNOWN"),
     "PregnancyStatus": ("1", "2", "3", "4"),
-    "PatientSexNeutered": ("ALTERED", "UNALTERED"),
-    "ConsentForDistributionFlag": ("YES", "NO", "WITHDRAWN"),
     "UniversalEntityIDType": ("DNS", "EUI64", "ISO", "URI", "UUID", "X400", "X500"),
     "ContextGroupExtensionFlag": ("Y", "N"),
 }
@@ -156,7 +153,7 @@ _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _DEEPEST = 8  # levels of sequences: the standard has four
 # What pydicom raises on values that are damaged.
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError,
-          OSError, RecursionError)  # fmt: skip
+          OSError, RecursionError, BytesLengthException)  # fmt: skip
 
 
 def inherit(header: Dataset) -> tuple[Dataset, list[str]]:
@@ -173,6 +170,7 @@ def inherit(header: Dataset) -> tuple[Dataset, list[str]]:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values
         characters, notes = _declare_characters(header)
         taken, dropped = _cleaned(header, MODULES, characters)
+    dropped += [f"{keyword} isn't taken over." for keyword in NOT_TAKEN if keyword in header]
     for modules in (TRIAL_SUBJECT, TRIAL_STUDY):
         dropped += _settle_trial(taken, modules)
     for keyword in ALWAYS:
@@ -242,19 +240,33 @@ def _cleaned(
                     taken.add(DataElement(tag, "SQ", items))
                 continue
             reason = _trouble(element, keyword, characters)
+            value = element.value if reason or _has(source, keyword) else None
         except DAMAGE:
             reason = "can't be read"
         if reason:
             notes.append(f"{name} {reason}: left out.")
         else:
-            taken.add(DataElement(tag, element.VR, element.value, config.IGNORE))
-    for keyword, others in NEEDS.items():
-        if _has(taken, keyword) and not any(_has(taken, other) for other in others):
+            taken.add(DataElement(tag, element.VR, value, config.IGNORE))
+    return taken, notes + _settle_pairs(taken, where)
+
+
+def _settle_pairs(taken: Dataset, where: str) -> list[str]:
+    """Leave out what means nothing without another attribute that isn't there."""
+    notes, settled = [], False
+    while not settled:  # one that goes may take another with it
+        settled = True
+        for keyword, others in NEEDS.items():
+            if keyword not in taken or (
+                _has(taken, keyword) and any(_has(taken, other) for other in others)
+            ):
+                continue
             if keyword == "PatientIdentityRemoved" and taken.PatientIdentityRemoved == "NO":
                 continue
+            if _has(taken, keyword):
+                notes.append(f"{where}{keyword} stands without {' or '.join(others)}: left out.")
             delattr(taken, keyword)
-            notes.append(f"{where}{keyword} stands without {' or '.join(others)}: left out.")
-    return taken, notes
+            settled = False
+    return notes
 
 
 def _items(
@@ -299,7 +311,9 @@ def _has(data: Dataset, keyword: str) -> bool:
     if keyword not in data:
         return False
     value = data[keyword].value
-    return value is not None and len(str(value)) > 0
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return len(value) > 0
+    return value is not None and str(value).strip("\0 ") != ""
 
 
 def _trouble(element: DataElement, keyword: str, characters: Sequence[str]) -> str:
@@ -307,15 +321,14 @@ def _trouble(element: DataElement, keyword: str, characters: Sequence[str]) -> s
     if element.VR not in dictionary_VR(element.tag).split(" or "):
         return f"is {element.VR} where it must be {dictionary_VR(element.tag)}"
     values = element.value if isinstance(element.value, MultiValue | list) else [element.value]
-    values = [value for value in values if value is not None and value != ""]
-    if not values:
+    texts = ["" if value is None else _text(value) for value in values]
+    if not any(text.strip("\0 ") for text in texts):
         return ""
     fewest, _, most = dictionary_VM(element.tag).partition("-")
     if len(values) < int(fewest) or (
         (most or fewest).isdigit() and len(values) > int(most or fewest)
     ):
         return f"has {len(values)} values where it may have {dictionary_VM(element.tag)}"
-    texts = [str(getattr(value, "original_string", value)) for value in values]
     allowed = TERMS.get(keyword)
     if allowed and any(text.strip() not in allowed for text in texts):
         return f"is none of {', '.join(allowed)}"
@@ -325,9 +338,17 @@ def _trouble(element: DataElement, keyword: str, characters: Sequence[str]) -> s
                            config.RAISE)  # fmt: skip
         except DAMAGE:
             return f"is no valid {element.VR}"
+        if element.VR == "PN" and any(group.count("^") > 4 for group in text.split("=")):
+            return "is a name of more than five parts"
         if not _can_be_written(element.VR, text, characters):
             return "has characters that it can't have"
     return ""
+
+
+def _text(value: object) -> str:
+    """A value as it stands in the file: numbers as they were written, names decoded."""
+    original = getattr(value, "original_string", value)
+    return str(value) if isinstance(original, bytes) else str(original)
 
 
 def _can_be_written(vr: str, text: str, characters: Sequence[str]) -> bool:
@@ -350,7 +371,9 @@ def _can_be_written(vr: str, text: str, characters: Sequence[str]) -> bool:
 def _settle_trial(taken: Dataset, module: Sequence[str]) -> list[str]:
     """Leave a clinical trial's module out if it lacks what it must have; add what may be empty."""
     there = [keyword for keyword in module if keyword in taken]
-    if not there:
+    if not any(_has(taken, keyword) for keyword in there):  # empty ones say nothing
+        for keyword in there:
+            delattr(taken, keyword)
         return []
     if module is TRIAL_STUDY:
         if "ClinicalTrialTimePointID" not in taken:

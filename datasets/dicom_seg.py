@@ -282,8 +282,10 @@ def _referenced(written: Dataset, planes: Sequence[int]) -> list[str]:
 
 def _reference(written: Dataset, numbers: Sequence[int], array: Array, first: int) -> Segmented:
     frames: dict[int, list[int]] = {number: [] for number in numbers}
+    shared = written.SharedFunctionalGroupsSequence[0]  # a single segment's number stands there
     for frame, item in enumerate(written.PerFrameFunctionalGroupsSequence, 1):
-        segment = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        holder = item if "SegmentIdentificationSequence" in item else shared
+        segment = int(holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         frames[numbers[segment - 1]].append(frame)
     planes = {
         number: tuple((np.flatnonzero((array == number).any(axis=(1, 2))) + first).tolist())
