@@ -5,6 +5,8 @@ import dataclasses
 import errno
 import json
 import os
+import re
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Mapping
@@ -17,7 +19,9 @@ from fieldsight.pipelines import _environment
 from fieldsight.pipelines._errors import CommandError
 
 CARD = "card.json"
+PARTS = "parts"  # the folder in the file of a model's other networks
 LARGEST_TEXT = 64 * 2**20  # bytes of config.json or card.json: more than this is no model of ours
+LARGEST_PART = 2**30  # bytes of a part
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -113,7 +117,9 @@ class ModelFile:
         return f"{self.name}{version} ({run}trained on {self.card.data}, {self.card.kind})"
 
 
-def save_model(model: Any, path: str | Path, card: Card) -> Card:
+def save_model(
+    model: Any, path: str | Path, card: Card, parts: Mapping[str, Any] | None = None
+) -> Card:
     """Save a model with its card as one `.keras` file.
 
     It is written beside its place and renamed when it is whole and on the disk: until then, and
@@ -123,6 +129,9 @@ def save_model(model: Any, path: str | Path, card: Card) -> Card:
         model: a built functional Keras model of one input and one output.
         path: where; must end in `.keras`.
         card: its card; the signature is filled in from the model.
+        parts: further networks that belong to it, by name, which is a word in lower case; each
+            stands in the file as a `.keras` file of its own. Whoever loads the file as a plain
+            Keras model gets `model`.
 
     Returns:
         The card as it was written.
@@ -140,6 +149,8 @@ def save_model(model: Any, path: str | Path, card: Card) -> Card:
         model.save(partial)
         with zipfile.ZipFile(partial, "a", compression=zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(CARD, card.to_json())
+            for name, part in (parts or {}).items():
+                archive.writestr(_member_of(name), _as_bytes(part))
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -184,6 +195,55 @@ def load_model(path: str | Path) -> Any:
         raise CommandError(_not_loaded(path, error)) from error
 
 
+def load_part(path: str | Path, name: str) -> Any:
+    """Load a network that was saved along with a model, running no code that it brings along.
+
+    Args:
+        path: what `save_model` wrote.
+        name: of the part.
+
+    Returns:
+        The Keras model, uncompiled.
+
+    Raises:
+        CommandError: if the file is no model of ours, has no such part, is damaged, or asks to
+            run code.
+    """
+    path = Path(path)
+    _read(path)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "part.keras")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                file.write_bytes(_member(archive, _member_of(name), LARGEST_PART))
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise CommandError(
+                f"a model with a part {name} was needed. Received: {path}, which has none that "
+                "can be read. Train one anew."
+            ) from error
+        import keras
+
+        import fieldsight.core.layers  # noqa: F401  registers the layers that the file may name
+
+        try:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+        except Exception as error:  # a hostile file may fail in any way; none of them is a crash
+            raise CommandError(_not_loaded(path, error)) from error
+
+
+def _member_of(name: str) -> str:
+    if not re.fullmatch("[a-z]+", name):
+        raise ValueError(f"a part's name is a word in lower case. Received: {name!r}.")
+    return f"{PARTS}/{name}.keras"
+
+
+def _as_bytes(model: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "part.keras")
+        model.save(file)
+        return file.read_bytes()
+
+
 def _read(path: Path) -> tuple[Card, dict[str, Any]]:
     """Check a file as far as that goes without Keras; return its card and its config."""
     try:
@@ -207,10 +267,10 @@ def _read(path: Path) -> tuple[Card, dict[str, Any]]:
     raise CommandError(f"a model saved by fieldsight was needed. Received: {path} ({reason}).")
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, largest: int = LARGEST_TEXT) -> bytes:
     with archive.open(name) as file:
-        content = file.read(LARGEST_TEXT + 1)
-    if len(content) > LARGEST_TEXT:
+        content = file.read(largest + 1)
+    if len(content) > largest:
         raise ValueError(name)
     return content
 

@@ -14,6 +14,7 @@ from fieldsight.pipelines._models import (
     Card,
     ModelFile,
     load_model,
+    load_part,
     read_card,
     save_model,
 )
@@ -209,3 +210,29 @@ def test_a_folder_that_may_not_be_written_to(model: Any, tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="can't be written"):
         save_model(model, tmp_path / "file" / "model.keras", CARD)
+
+
+def test_parts_come_back_and_the_file_stays_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    whole, part = digit_model(), digit_model(3)
+    save_model(whole, path, CARD, parts={"second": part})
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+    for loaded, was in ((load_model(path), whole), (load_part(path, "second"), part)):
+        np.testing.assert_allclose(
+            loaded.predict(pictures, verbose=0), was.predict(pictures, verbose=0), atol=1e-6
+        )
+    assert read_card(path).name == CARD.name
+
+
+def test_a_part_that_is_not_there_is_told(saved: Path) -> None:
+    with pytest.raises(CommandError, match="a part second was needed"):
+        load_part(saved, "second")
+
+
+def test_a_part_may_not_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    inputs = keras.Input((2,))
+    hostile = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
+    save_model(digit_model(), path, CARD, parts={"second": hostile})
+    with pytest.raises(CommandError, match="run code of its own"):
+        load_part(path, "second")
