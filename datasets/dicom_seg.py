@@ -19,7 +19,7 @@ from fieldsight.datasets.dicom_source import Source
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.findings import Finding, Provenance, labels, marks
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import Volume
+from fieldsight.datasets.volume import Slice, Volume
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"  # Segmentation Storage
 MANUFACTURER = "fieldsight"
@@ -209,10 +209,9 @@ def placeholders(volume: Volume, planes: Sequence[int], source: Source) -> list[
 def _placeholder(
     volume: Volume, plane: int, cosines: Array, spacing: tuple[float, float], source: Source
 ) -> Dataset:
-    part = source.slices[plane]
     image = Dataset()
     image.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"  # a slice alone, even of a multi-frame file
-    image.SOPInstanceUID = part.sop_instance_uid if part.frame is None else generate_uid()
+    image.SOPInstanceUID = generate_uid()
     image.StudyInstanceUID = source.study_uid
     image.SeriesInstanceUID = source.series_uid
     image.FrameOfReferenceUID = source.frame_of_reference_uid
@@ -244,32 +243,37 @@ def complete(report: Dataset, source: Source) -> None:
 
 
 def _name_sources(written: Dataset, planes: Sequence[int], source: Source) -> None:
-    """Name the files and their frames where the placeholders stood for parts of one."""
+    """Name the slices' own files and frames where placeholders stood for them."""
     stood_for = {
         image: source.slices[plane]
         for plane, image in zip(planes, _referenced(written, planes), strict=True)
     }
-    if all(part.frame is None and part.sop_class_uid.endswith(".1.1.2")
-           for part in stood_for.values()):  # fmt: skip
-        return
     for frame in written.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for image in derivation.SourceImageSequence:
-                _name(image, stood_for[image.ReferencedSOPInstanceUID])
+                _name(image, stood_for[image.ReferencedSOPInstanceUID], source.on_slices)
+        images = frame.DerivationImageSequence[0].SourceImageSequence
+        if not images[0].ReferencedSOPInstanceUID:  # an interpolated plane comes from no image
+            frame.DerivationImageSequence = []
     instances: dict[str, Dataset] = {}
     for part in stood_for.values():
         item = Dataset()
         item.ReferencedSOPClassUID = part.sop_class_uid
         item.ReferencedSOPInstanceUID = part.sop_instance_uid
-        instances[part.sop_instance_uid] = item
-    written.ReferencedSeriesSequence[0].ReferencedInstanceSequence = list(instances.values())
+        if part.sop_instance_uid:
+            instances[part.sop_instance_uid] = item
+    if instances:
+        written.ReferencedSeriesSequence[0].ReferencedInstanceSequence = list(instances.values())
+    else:
+        del written.ReferencedSeriesSequence
     if "SourceImageSequence" in written:
         del written.SourceImageSequence
 
 
-def _name(image: Dataset, part: Any) -> None:
+def _name(image: Dataset, part: Slice, on_slices: bool) -> None:
     image.ReferencedSOPClassUID = part.sop_class_uid
     image.ReferencedSOPInstanceUID = part.sop_instance_uid
+    image.SpatialLocationsPreserved = "YES" if on_slices else "NO"
     if part.frame is not None:
         image.ReferencedFrameNumber = part.frame
 

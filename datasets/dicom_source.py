@@ -6,8 +6,8 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -17,6 +17,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.volume import Slice, Volume
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_OFF_GRID = 0.1  # voxels
 METHOD = "Patient and study replaced, UIDs remapped"
 
 
@@ -61,6 +62,7 @@ class Source:
         series_uid: of the series.
         frame_of_reference_uid: in which its coordinates count.
         slices: where each plane came from, in the order of planes.
+        on_slices: whether the volume's voxels are the slices' own pixels.
         notes: what was broken and left out, a sentence each, without values.
     """
 
@@ -70,11 +72,12 @@ class Source:
     series_uid: str
     frame_of_reference_uid: str
     slices: tuple[Slice, ...]
+    on_slices: bool = True
     notes: tuple[str, ...] = ()
 
 
 def read_source(volume: Volume, pseudonyms: Pseudonyms | None = None) -> Source:
-    """Read what reports take over, from the header of the volume's first slice that is there.
+    """Read what reports take over, from the headers of a volume's ends.
 
     Args:
         volume: a DICOM series.
@@ -84,13 +87,22 @@ def read_source(volume: Volume, pseudonyms: Pseudonyms | None = None) -> Source:
         DataError: if the volume isn't of DICOM, its files are gone, or they have no study, series
             or instance to refer to.
     """
-    header = _header(volume)
+    places = [plane for plane, part in enumerate(volume.slices) if _is_there(part)]
+    if not places:
+        raise DataError(
+            "an SR or SEG is about DICOM images. Received: a volume of "
+            f"{'slices whose files are gone' if volume.slices else 'another format'}. "
+            "Read the series' own DICOM files to have them written."
+        )
+    header = read_header(volume.slices[places[0]])
     inherited, notes = inherit(header)
     scanner, more = equipment(header)
     study = _identifier(header, "StudyInstanceUID")
     series = _identifier(header, "SeriesInstanceUID") or volume.series_uid
-    instances = [part.sop_instance_uid for part in volume.slices]
-    if not study or not _UID.fullmatch(series) or not all(map(_UID.fullmatch, instances)):
+    instances = [part.sop_instance_uid for part in volume.slices if part.sop_instance_uid]
+    if not (study and instances and _UID.fullmatch(series)) or not all(
+        map(_UID.fullmatch, instances)
+    ):
         raise DataError(
             "an SR or SEG refers to images by study, series and instance UIDs. Received: a series "
             "without one of them. Send it through a PACS or a tool that gives UIDs."
@@ -100,25 +112,30 @@ def read_source(volume: Volume, pseudonyms: Pseudonyms | None = None) -> Source:
     if not frame:
         frame = generate_uid()
         more.append("FrameOfReferenceUID is missing or no UID: SR and SEG have one of their own.")
+    # Planes that were shifted to stand square differ most between the ends of the stack.
+    ends = {places[0]: header, places[-1]: read_header(volume.slices[places[-1]])}
+    on_slices = all(_on_slices(volume, plane, one) for plane, one in ends.items())
+    if not on_slices:
+        more.append("The scan was resampled: the segmentation is on the new grid.")
     source = Source(
-        inherited, scanner, study, series, frame, volume.slices, tuple(dict.fromkeys(notes + more))
+        inherited=inherited,
+        equipment=scanner,
+        study_uid=study,
+        series_uid=series,
+        frame_of_reference_uid=frame,
+        slices=volume.slices,
+        on_slices=on_slices,
+        notes=tuple(dict.fromkeys(notes + more)),
     )
     return source if pseudonyms is None else _pseudonymised(source, pseudonyms)
 
 
-def _header(volume: Volume) -> Dataset:
-    paths = [part.path for part in volume.slices if part.path is not None and part.path.is_file()]
-    if not paths:
-        raise DataError(
-            "an SR or SEG is about DICOM images. Received: a volume of "
-            f"{'slices whose files are gone' if volume.slices else 'another format'}. "
-            "Read the series' own DICOM files to have them written."
-        )
-    return read_header(paths[0])
+def _is_there(part: Slice) -> bool:
+    return part.open is not None or (part.path is not None and part.path.is_file())
 
 
-def read_header(path: Path) -> Dataset:
-    """A DICOM file's attributes without its pixels.
+def read_header(part: Slice) -> Dataset:
+    """The attributes of a slice's file without its pixels.
 
     Raises:
         DataError: if it can't be read.
@@ -126,12 +143,30 @@ def read_header(path: Path) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values
         try:
-            return dcmread(path, stop_before_pixels=True, force=True)
-        except (*DAMAGE, EOFError) as error:
+            if part.path is not None:
+                return dcmread(part.path, stop_before_pixels=True, force=True)
+            if part.open is None:
+                raise FileNotFoundError
+            with part.open() as file:
+                return dcmread(file, stop_before_pixels=True, force=True)
+        except (*DAMAGE, EOFError, RuntimeError) as error:
             raise DataError(
-                f"{path}: a DICOM file was needed. Received: one that can't be read "
-                f"({type(error).__name__}). Export it again."
+                "a slice's DICOM header was needed. Received: a file that can't be read "
+                f"({type(error).__name__}). Export the series again."
             ) from error
+
+
+def _on_slices(volume: Volume, plane: int, header: Dataset) -> bool:
+    """Whether the volume's voxels are the slice's pixels, not resampled ones."""
+    if volume.slices[plane].frame is not None:
+        return volume.shape[1:] == (header.get("Rows"), header.get("Columns"))
+    try:
+        here = np.array([float(value) for value in header.ImagePositionPatient])
+        same = volume.shape[1:] == (int(header.Rows), int(header.Columns))
+    except DAMAGE:
+        return False
+    offset = np.abs(volume.to_index(here) - (plane, 0, 0))
+    return bool(same and offset.max() < _OFF_GRID)
 
 
 def _identifier(header: Dataset, keyword: str) -> str:
@@ -168,15 +203,17 @@ def _pseudonymised(source: Source, names: Pseudonyms) -> Source:
     inherited = Dataset()
     for keyword, value in replaced.items():
         setattr(inherited, keyword, value)
-    return Source(
-        inherited,
-        Dataset(),
-        names.uid(source.study_uid),
-        names.uid(source.series_uid),
-        names.uid(source.frame_of_reference_uid),
-        tuple(
-            replace(part, sop_instance_uid=names.uid(part.sop_instance_uid))
+    return replace(
+        source,
+        inherited=inherited,
+        equipment=Dataset(),
+        study_uid=names.uid(source.study_uid),
+        series_uid=names.uid(source.series_uid),
+        frame_of_reference_uid=names.uid(source.frame_of_reference_uid),
+        slices=tuple(
+            replace(
+                part, sop_instance_uid=part.sop_instance_uid and names.uid(part.sop_instance_uid)
+            )
             for part in source.slices
         ),
-        source.notes,
     )

@@ -202,11 +202,13 @@ def _measured(name: Code, value: float, unit: Code) -> Any:
 def _segment(number: int, segmented: Segmented, source: Source) -> Any:
     import highdicom
 
+    planes = segmented.planes[number]
+    slices = [source.slices[plane] for plane in planes]
     return highdicom.sr.ReferencedSegment(
         sop_class_uid=SOP_CLASS,
         sop_instance_uid=segmented.sop_instance_uid,
         segment_number=segmented.segments[number],
-        source_images=_images([source.slices[plane] for plane in segmented.planes[number]]),
+        source_images=_images(slices) or _images([_nearest(source.slices, planes[0])]),
     )
 
 
@@ -216,6 +218,8 @@ def _images(slices: Sequence[Slice]) -> list[Any]:
 
     frames: dict[tuple[str, str], list[int]] = {}
     for part in slices:
+        if not part.sop_instance_uid:  # an interpolated plane
+            continue
         these = frames.setdefault((part.sop_class_uid, part.sop_instance_uid), [])
         if part.frame is not None:
             these.append(part.frame)
@@ -236,8 +240,14 @@ def _sphere(finding: Finding, volume: Volume, source: Source) -> Any:
         graphic_type=highdicom.sr.GraphicTypeValues3D.ELLIPSOID,
         graphic_data=_axes(finding),
         frame_of_reference_uid=source.frame_of_reference_uid,
-        source_images=_images([source.slices[central_plane(finding, volume)]]),
+        source_images=_images([_nearest(source.slices, central_plane(finding, volume))]),
     )
+
+
+def _nearest(slices: Sequence[Slice], plane: int) -> Slice:
+    """The slice of a plane; of the nearest one that has one, where it was interpolated."""
+    real = [number for number, part in enumerate(slices) if part.sop_instance_uid]
+    return slices[min(real, key=lambda number: abs(number - plane))]
 
 
 def _axes(finding: Finding) -> Array:
@@ -278,7 +288,8 @@ def _evidence(volume: Volume, source: Source, segmented: Segmented | None) -> li
     """Every image of the series, since all were looked at, and the segmentation."""
     first = placeholders(volume, [0], source)[0]
     images = []
-    for part in dict.fromkeys((one.sop_class_uid, one.sop_instance_uid) for one in source.slices):
+    parts = [part for part in source.slices if part.sop_instance_uid]
+    for part in dict.fromkeys((one.sop_class_uid, one.sop_instance_uid) for one in parts):
         image = Dataset()
         image.SOPClassUID, image.SOPInstanceUID = part
         image.StudyInstanceUID = source.study_uid

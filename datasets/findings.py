@@ -113,11 +113,11 @@ def marks(volume: Volume, provenance: Provenance) -> tuple[str, ...]:
 def cautions(volume: Volume) -> tuple[str, ...]:
     """What of a scan's grid lies outside what models have learned from, a sentence each (L-15)."""
     spacing = volume.spacing_mm[0]
-    if spacing <= THICKEST_MM:
-        return ()
+    if spacing <= THICKEST_MM or any("LUNA16's domain" in note for note in volume.notes):
+        return ()  # the reader has said it
     return (
-        f"The slices are {spacing:.2f} mm apart. LUNA16's models have seen at most "
-        f"{THICKEST_MM} mm: small nodules are missed.",
+        f"slices {spacing:.4g} mm apart: over {THICKEST_MM} mm is outside LUNA16's domain, and "
+        "small nodules may not be seen",
     )
 
 
@@ -210,7 +210,7 @@ def _as_json(
         "segmented": finding.mask is not None and bool(finding.mask.any()),
     }
     if uids:
-        fields["sop_instance_uid"] = uids[central_plane(finding, volume)]
+        fields["sop_instance_uid"] = uids[central_plane(finding, volume)] or None
     return fields
 
 

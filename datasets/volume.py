@@ -1,9 +1,10 @@
 """A scan in memory: Hounsfield units on a grid whose place in the patient is known."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,16 +17,18 @@ class Slice:
     """Where one plane of a volume came from, for outputs that must reference it.
 
     Args:
-        path: the DICOM file; None if it was read from an archive that is gone.
+        path: the DICOM file; None in an archive.
         sop_class_uid: of the image.
-        sop_instance_uid: of the image.
+        sop_instance_uid: of the image; empty where the plane was interpolated.
         frame: number of the frame in a multi-frame file, from 1; None in a file of one.
+        open: opens the file to be read, wherever it lies; None if `path` is enough.
     """
 
     path: Path | None
     sop_class_uid: str
     sop_instance_uid: str
     frame: int | None = None
+    open: Callable[[], IO[bytes]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
