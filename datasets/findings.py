@@ -175,11 +175,11 @@ def write_json(
             "coordinates": "LPS millimetres, as in DICOM",
         },
         "patient": {
-            "score": patient_score,
+            "score": None if patient_score is None else float(patient_score),
             "score_is": "suspicion of the whole scan by leaky noisy-or, 0 to 1; not a diagnosis",
-            "largest_diameter_mm": max((one.diameter_mm for one in shown), default=None),
+            "largest_diameter_mm": max((float(one.diameter_mm) for one in shown), default=None),
         },
-        "threshold": threshold,
+        "threshold": float(threshold),
         "suspicion_is": SUSPICION,
         "findings": [
             _as_json(number, finding, volume, threshold, uids)

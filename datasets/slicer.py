@@ -80,7 +80,7 @@ def _diameter(number: int, finding: Finding) -> dict[str, Any]:
             {
                 "name": "length",
                 "enabled": True,
-                "value": finding.diameter_mm,
+                "value": float(finding.diameter_mm),
                 "units": "mm",
                 "printFormat": "%-#4.3gmm",
             }
