@@ -45,7 +45,7 @@ def write_all(
     folder: Path,
     volume: Volume,
     findings: Sequence[Finding],
-    made_by: Provenance,
+    provenance: Provenance,
     *,
     threshold: float = 0.0,
     pseudonyms: Pseudonyms | None = None,
@@ -63,7 +63,7 @@ def write_all(
         folder: for this series alone; one that holds its earlier answers is replaced.
         volume: the scan.
         findings: all candidates, in any order.
-        made_by: what found them.
+        provenance: what found them.
         threshold: the probability from which a candidate is a finding.
         pseudonyms: replace patient and study in SR and SEG, and every UID; one object for a whole
             batch, so that series of a study stay together.
@@ -87,13 +87,13 @@ def write_all(
     try:
         beside.mkdir(parents=True)
         source, notes = _reports(
-            beside, volume, shown, made_by, pseudonyms=pseudonyms, patient_score=patient_score
+            beside, volume, shown, provenance, pseudonyms=pseudonyms, patient_score=patient_score
         )
         _tables(
-            beside, volume, candidates, made_by, threshold=threshold, uids=uids, source=source,
+            beside, volume, candidates, provenance, threshold=threshold, uids=uids, source=source,
             pseudonyms=pseudonyms, notes=notes, patient_score=patient_score,
         )  # fmt: skip
-        _pictures(beside, volume, candidates, shown, made_by, threshold, maps)
+        _pictures(beside, volume, candidates, shown, provenance, threshold, maps)
         _put(beside, folder)
     except OSError as error:
         raise CommandError(
@@ -105,7 +105,7 @@ def write_all(
     return [folder / name for name in FILES if (folder / name).exists()]
 
 
-def provenance(found: ModelFile) -> Provenance:
+def provenance_of(found: ModelFile) -> Provenance:
     """What every output says of the model that found it (C-10)."""
     card = found.card
     return Provenance(
@@ -162,7 +162,7 @@ def _reports(
     folder: Path,
     volume: Volume,
     shown: Sequence[Finding],
-    made_by: Provenance,
+    provenance: Provenance,
     *,
     pseudonyms: Pseudonyms | None,
     patient_score: float | None,
@@ -176,9 +176,9 @@ def _reports(
 
     try:
         source = read_source(volume, pseudonyms)
-        segmented = write_seg(folder / SEG, volume, shown, made_by, source)
+        segmented = write_seg(folder / SEG, volume, shown, provenance, source)
         write_sr(
-            folder / SR, volume, shown, made_by, source, segmented=segmented,
+            folder / SR, volume, shown, provenance, source, segmented=segmented,
             patient_score=patient_score,
         )  # fmt: skip
     except DataError as error:
@@ -195,7 +195,7 @@ def _tables(
     folder: Path,
     volume: Volume,
     candidates: Sequence[Finding],
-    made_by: Provenance,
+    provenance: Provenance,
     *,
     threshold: float,
     uids: bool,
@@ -217,7 +217,7 @@ def _tables(
         folder / JSON,
         volume,
         candidates,
-        made_by,
+        provenance,
         threshold=threshold,
         patient_score=patient_score,
         uids=instances if uids else None,
@@ -231,17 +231,16 @@ def _pictures(
     volume: Volume,
     candidates: Sequence[Finding],
     shown: Sequence[Finding],
-    made_by: Provenance,
+    provenance: Provenance,
     threshold: float,
     heat: Mapping[int, Heat],
 ) -> None:
     from fieldsight.datasets.slicer import write_markups
     from fieldsight.pipelines import _figures
-    from fieldsight.pipelines._models import ModelFile
     from fieldsight.pipelines.lung._montage import montage
 
-    write_markups(folder / MARKUPS, volume, shown, made_by)
-    figure = montage(volume, candidates, made_by, threshold=threshold, heat=heat)
+    write_markups(folder / MARKUPS, volume, shown, provenance)
+    figure = montage(volume, candidates, provenance, threshold=threshold, heat=heat)
     (folder / MONTAGE).write_bytes(_figures.png(figure))
 
 
