@@ -251,7 +251,9 @@ def _name_sources(written: Dataset, planes: Sequence[int], source: Source) -> No
     for frame in written.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for image in derivation.SourceImageSequence:
-                _name(image, stood_for[image.ReferencedSOPInstanceUID], source.on_slices)
+                part = stood_for.get(image.ReferencedSOPInstanceUID)
+                if part is not None:  # the frames of a plane's segments may share one item
+                    _name(image, part, source.on_slices)
         images = frame.DerivationImageSequence[0].SourceImageSequence
         if not images[0].ReferencedSOPInstanceUID:  # an interpolated plane comes from no image
             frame.DerivationImageSequence = []
