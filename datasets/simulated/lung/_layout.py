@@ -1,0 +1,241 @@
+"""A folder of simulated patients: DICOM series, and tables as LUNA16 has them."""
+
+import contextlib
+import csv
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.simulated.lung._dicom import uid, write_series
+from fieldsight.datasets.simulated.lung._patient import VERSION, patient
+from fieldsight.datasets.simulated.lung._scanner import Detail, Setting, field_of_view
+
+MANIFEST = "SIMULATED.json"
+MASK = "labels"  # the array's name in masks/<seriesuid>.npz
+_HEADERS = {
+    "annotations.csv": ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"),
+    "annotations_excluded.csv": ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"),
+    "nodules.csv": (
+        "seriesuid", "coordX", "coordY", "coordZ", "diameter_mm", "type", "malignancy", "place",
+    ),
+    "patients.csv": ("patient", "seriesuid", "cancer"),
+}  # fmt: skip
+
+
+def write(
+    folder: str | os.PathLike[str],
+    seed: int = 0,
+    *,
+    count: int,
+    detail: Detail = "quick",
+    setting: Setting = "default",
+    first: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    processes: int = 1,
+) -> None:
+    """Write patients `first` to `first + count - 1` in the published layout.
+
+    `dicom/<patient>/<series>/*.dcm`; `masks/<seriesuid>.npz`; `annotations.csv`,
+    `annotations_excluded.csv`, `nodules.csv`, `patients.csv`; `SIMULATED.json`, which says that
+    nothing of it is real. A patient that is there whole isn't made again, so that a call that
+    was stopped goes on, and a larger `count` adds to a folder. The tables are written last.
+
+    Args:
+        folder: made if it isn't there.
+        seed: of all patients.
+        count: how many.
+        detail: quick or full.
+        setting: default or other.
+        first: the first one's number.
+        progress: called with how many are there and how many there will be.
+        processes: how many are made at a time.
+
+    Raises:
+        DataError: if the folder holds patients of another seed, detail, setting or version, or
+            files that aren't of a simulator; or if a number is below 0 or there are no patients.
+        OSError: if it can't be written.
+    """
+    if count < 1 or first < 0 or seed < 0 or processes < 1:
+        raise DataError(
+            "a count and processes of at least 1, and a seed and a first patient of at least 0, "
+            f"were needed. Received: count {count}, processes {processes}, seed {seed}, first "
+            f"{first}."
+        )
+    root = Path(folder).expanduser()
+    what = {"seed": seed, "detail": detail, "setting": setting, "version": VERSION}
+    _check(root, what)
+    root.mkdir(parents=True, exist_ok=True)
+    for leftover in root.glob(".*.part"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    manifest = {**what, "first": first, "count": count}
+    # First of all: nothing that is there, not even half a set, may be taken for real.
+    _write(root / MANIFEST, json.dumps({**manifest, "whole": False}, indent=1).encode())
+    numbers = range(first, first + count)
+    missing = [number for number in numbers if _record(root, seed, number, setting) is None]
+    there = count - len(missing)
+    if progress:
+        progress(there, count)
+    jobs = [(str(root), seed, number, detail, setting) for number in missing]
+    for done, _ in enumerate(_made(jobs, processes), there + 1):
+        if progress:
+            progress(done, count)
+    records = [_record(root, seed, number, setting) for number in numbers]
+    _tables(root, [record for record in records if record is not None])
+    _write(root / MANIFEST, json.dumps({**manifest, "whole": True}, indent=1).encode())
+
+
+def _check(root: Path, what: dict[str, Any]) -> None:
+    try:
+        there = json.loads((root / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        if root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
+            raise DataError(
+                f"{root}: an empty folder or one of simulated patients was needed. Received: one "
+                f"with other files. Name another."
+            ) from None
+        return
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{root / MANIFEST}: needs to be JSON. Received: {error}. Name another folder."
+        ) from error
+    other = {key: there.get(key) for key in what} if isinstance(there, dict) else {}
+    if other != what:
+        raise DataError(
+            f"{root}: a folder of the same patients was needed, {_told(what)}. Received: "
+            f"{_told(other)}. Name another folder."
+        )
+
+
+def _told(what: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in what.items()) or "no object"
+
+
+def _made(jobs: list[tuple[str, int, int, Detail, Setting]], processes: int) -> Iterator[int]:
+    if processes == 1 or len(jobs) < 4:
+        for job in jobs:
+            yield _one(job)
+        return
+    # Not forked: threads of whoever calls, such as TensorFlow's, wouldn't survive it.
+    context = multiprocessing.get_context("spawn")
+    with (
+        _one_thread(),
+        ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool,
+    ):
+        futures = [pool.submit(_one, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Workers' libraries get one thread each: there are as many workers as there are cores."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _one(job: tuple[str, int, int, Detail, Setting]) -> int:
+    """Make and write a patient, all beside, then renamed, its record last; returns its number."""
+    folder, seed, number, detail, setting = job
+    root = Path(folder)
+    made = patient(seed, number, detail, setting)
+    identity = (VERSION, seed, setting, detail, number)
+    series = uid(*identity, "series")
+    made = replace(made, volume=replace(made.volume, series_uid=series))
+    beside = root / f".{uuid.uuid4().hex[:8]}.part"
+    try:
+        (beside / "2").mkdir(parents=True)
+        outside = ~field_of_view(made.scanner.grid)
+        write_series(beside / "2", made, identity, outside)
+        place = root / "dicom" / made.name
+        place.parent.mkdir(exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        beside.rename(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, labels=made.mask)
+    _write(root / "masks" / f"{series}.npz", content.getvalue())
+    record = {
+        "patient": made.name,
+        "seriesuid": series,
+        "cancer": made.cancer,
+        "nodules": [asdict(nodule) for nodule in made.nodules],
+        "excluded": [asdict(nodule) for nodule in made.excluded],
+    }
+    _write(_record_path(root, seed, number, setting), json.dumps(record).encode())
+    return number
+
+
+def _record_path(root: Path, seed: int, number: int, setting: Setting) -> Path:
+    kind = "x" if setting == "other" else "-"
+    return root / "records" / f"SIM{seed}{kind}{number:04d}.json"
+
+
+def _record(root: Path, seed: int, number: int, setting: Setting) -> dict[str, Any] | None:
+    """What is true of a patient that is there whole; None if it isn't."""
+    try:
+        record = json.loads(_record_path(root, seed, number, setting).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    series = root / "dicom" / record["patient"]
+    mask = root / "masks" / f"{record['seriesuid']}.npz"
+    return record if series.is_dir() and mask.is_file() else None
+
+
+def _tables(root: Path, records: list[dict[str, Any]]) -> None:
+    rows: dict[str, list[Iterable[object]]] = {name: [] for name in _HEADERS}
+    for record in records:
+        series = record["seriesuid"]
+        rows["patients.csv"].append((record["patient"], series, record["cancer"]))
+        for nodule in record["nodules"]:
+            place = [series, *_numbers(nodule)]
+            rows["annotations.csv"].append(place)
+            grade = f"{nodule['malignancy']:g}"
+            rows["nodules.csv"].append([*place, nodule["kind"], grade, nodule["place"]])
+        for nodule in record["excluded"]:
+            rows["annotations_excluded.csv"].append([series, *_numbers(nodule)])
+    for name, header in _HEADERS.items():
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows[name])
+        _write(root / name, text.getvalue().encode())
+
+
+def _numbers(nodule: dict[str, Any]) -> list[str]:
+    return [f"{value:.4f}" for value in (*nodule["centre_mm"], nodule["diameter_mm"])]
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Beside, then renamed: nobody sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
