@@ -51,10 +51,8 @@ PATIENT_STUDY = (
 )  # fmt: skip
 TRIAL_SUBJECT = (
     "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
-    "IssuerOfClinicalTrialProtocolID", "OtherClinicalTrialProtocolIDsSequence",
-    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "IssuerOfClinicalTrialSiteID",
-    "ClinicalTrialSubjectID", "IssuerOfClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
-    "IssuerOfClinicalTrialSubjectReadingID", "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialProtocolEthicsCommitteeName",
     "ClinicalTrialProtocolEthicsCommitteeApprovalNumber",
 )  # fmt: skip
 TRIAL_STUDY = (
@@ -74,6 +72,9 @@ NOT_TAKEN = (
     "BreedRegistrationSequence", "PatientSexNeutered", "ReferencedPatientPhotoSequence",
     "ConsentForClinicalTrialUseSequence", "EthnicGroupCodeSequence",
     "ClinicalTrialTimePointTypeCodeSequence", "IssuerOfClinicalTrialTimePointID",
+    "IssuerOfClinicalTrialProtocolID", "OtherClinicalTrialProtocolIDsSequence",
+    "IssuerOfClinicalTrialSiteID", "IssuerOfClinicalTrialSubjectID",
+    "IssuerOfClinicalTrialSubjectReadingID",
 )  # fmt: skip
 MODULES = (*PATIENT, *STUDY, *PATIENT_STUDY, *TRIAL_SUBJECT, *TRIAL_STUDY)
 
@@ -101,14 +102,11 @@ REQUIRED = {
     "IssuerOfAdmissionIDSequence": _ISSUER,
     "IssuerOfServiceEpisodeIDSequence": _ISSUER,
     "AssigningFacilitySequence": _ISSUER,
-    "OtherClinicalTrialProtocolIDsSequence": (
-        "ClinicalTrialProtocolID",
-        "IssuerOfClinicalTrialProtocolID",
-    ),
 }
 _CODE = ("CodeMeaning", "CodeValue|LongCodeValue|URNCodeValue")
 # Sequences that have one item at most.
 SINGLE = {
+    "SourcePatientGroupIdentificationSequence",
     "IssuerOfPatientIDQualifiersSequence", "ReferringPhysicianIdentificationSequence",
     "IssuerOfAccessionNumberSequence", "IssuerOfAdmissionIDSequence",
     "IssuerOfServiceEpisodeIDSequence", "AssigningFacilitySequence",
@@ -147,9 +145,10 @@ TERMS = {
     "UniversalEntityIDType": ("DNS", "EUI64", "ISO", "URI", "UUID", "X400", "X500"),
     "ContextGroupExtensionFlag": ("Y", "N"),
 }
+_NUMBERS = ("US", "SS", "UL", "SL", "FL", "FD")  # binary ones; others are text
 _LONG_TEXT = ("LT", "ST", "UT")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _DEEPEST = 8  # levels of sequences: the standard has four
 # What pydicom raises on values that are damaged.
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError,
@@ -334,8 +333,7 @@ def _trouble(element: DataElement, keyword: str, characters: Sequence[str]) -> s
         return f"is none of {', '.join(allowed)}"
     for value, text in zip(values, texts, strict=True):
         try:
-            validate_value(element.VR, value if isinstance(value, int | float) else text,
-                           config.RAISE)  # fmt: skip
+            validate_value(element.VR, value if element.VR in _NUMBERS else text, config.RAISE)
         except DAMAGE:
             return f"is no valid {element.VR}"
         if element.VR == "PN" and any(group.count("^") > 4 for group in text.split("=")):
