@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
@@ -109,6 +110,31 @@ def write(
         data.save_as(path, enforce_file_format=True)
         slices.append(Slice(path, str(data.SOPClassUID), str(data.SOPInstanceUID)))
     return Volume(values, place, name=folder.name, series_uid=f"{ROOT}.2", slices=tuple(slices))
+
+
+def headers_of(folder: Path) -> Volume:
+    """A series that others wrote: its headers' geometry, and air for its pixels."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    pairs = [(dcmread(path, stop_before_pixels=True), path) for path in files]
+    orientation = [float(value) for value in pairs[0][0].ImageOrientationPatient]
+    normal = np.cross(orientation[:3], orientation[3:])
+    pairs.sort(key=lambda pair: float(np.dot(normal, pair[0].ImagePositionPatient)))
+    first, last = pairs[0][0], pairs[-1][0]
+    along = np.subtract(last.ImagePositionPatient, first.ImagePositionPatient)
+    rows, columns = (float(value) for value in first.PixelSpacing)
+    place = np.eye(4)
+    place[:3, 0] = along / (len(pairs) - 1)
+    place[:3, 1] = np.multiply(orientation[3:], rows)
+    place[:3, 2] = np.multiply(orientation[:3], columns)
+    place[:3, 3] = [float(value) for value in first.ImagePositionPatient]
+    return Volume(
+        np.broadcast_to(np.int16(-1000), (len(pairs), first.Rows, first.Columns)),
+        place,
+        series_uid=str(first.SeriesInstanceUID),
+        slices=tuple(
+            Slice(path, str(one.SOPClassUID), str(one.SOPInstanceUID)) for one, path in pairs
+        ),
+    )
 
 
 def append(path: Path, keyword: str, value: bytes) -> None:

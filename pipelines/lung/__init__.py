@@ -97,6 +97,8 @@ class Predict:
     """Read real scans with a model that has seen simulated patients alone; outputs are marked."""
     pseudonymise: bool = False
     """Replace the patient's and the study's attributes in SR and SEG, and remap every UID."""
+    uids: bool = False
+    """Write UIDs of the series and of each finding's central slice into findings.json too."""
     threshold: float | None = None
     """The probability from which a candidate is a finding; left out: the model's own."""
 

@@ -178,24 +178,10 @@ def test_a_sphere_in_an_interpolated_plane_refers_to_the_next_slice(
 def test_the_real_series_gives_no_error(tmp_path: Path, ct: ModuleType) -> None:
     beside = Path(__file__).parents[3] / "shared" / "data"
     folder = Path(os.environ.get("FIELDSIGHT_DATA", beside)) / "lung" / "lung_pet_ct_dx" / "A0001"
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not files:
+    if not folder.is_dir():
         pytest.skip(f"the real series isn't in {folder}; name its data folder in FIELDSIGHT_DATA")
-    headers = [(pydicom.dcmread(path, stop_before_pixels=True), path) for path in files]
-    headers.sort(key=lambda pair: float(pair[0].ImagePositionPatient[2]))
-    first, second = headers[0][0], headers[1][0]
-    place = np.diag([0.0, 0.0, 0.0, 1.0])
-    place[:3, 0] = np.subtract(second.ImagePositionPatient, first.ImagePositionPatient)
-    place[1, 1], place[0, 2] = map(float, first.PixelSpacing)
-    place[:3, 3] = [float(value) for value in first.ImagePositionPatient]
-    volume = Volume(
-        np.broadcast_to(np.int16(-800), (len(headers), 512, 512)),
-        place,
-        series_uid=str(first.SeriesInstanceUID),
-        slices=tuple(
-            Slice(path, str(one.SOPClassUID), str(one.SOPInstanceUID)) for one, path in headers
-        ),
-    )
+    volume = ct.headers_of(folder)
+    first = pydicom.dcmread(volume.slices[0].path, stop_before_pixels=True)
     mask = np.ones((3, 9, 9), bool)
     x, y, z = volume.to_world((31, 254, 304)).tolist()
     finding = Finding((x, y, z), 8, 500, 0.9, mask=mask, mask_start=(30, 250, 300))
@@ -214,6 +200,25 @@ def test_the_real_series_gives_no_error(tmp_path: Path, ct: ModuleType) -> None:
     decoded = highdicom.seg.segread(tmp_path / "seg.dcm").get_volume()
     there = decoded.map_indices_to_reference(np.argwhere(decoded.array[..., 0]).astype(float))
     np.testing.assert_allclose(there.mean(axis=0), finding.centre_mm, atol=0.01)
+
+
+@pytest.mark.parametrize("setting", ["default", "other"])
+def test_simulated_series_give_no_error(tmp_path: Path, ct: ModuleType, setting: Any) -> None:
+    from fieldsight.datasets.simulated import lung
+
+    lung.write(tmp_path / "simulated", seed=0, count=1, setting=setting)
+    volume = ct.headers_of(tmp_path / "simulated" / "dicom")
+    mask = np.ones((3, 9, 9), bool)
+    x, y, z = volume.to_world((31, 104, 104)).tolist()
+    finding = Finding((x, y, z), 8, 500, 0.9, mask=mask, mask_start=(30, 100, 100))
+    data = report(ct, volume, [finding], tmp_path)
+    assert ct.errors(tmp_path / "sr.dcm") == []
+    assert ct.errors(tmp_path / "seg.dcm") == []
+    assert "SIMULATED" in str(data.PatientName)
+    decoded = highdicom.seg.segread(tmp_path / "seg.dcm").get_volume()
+    there = decoded.map_indices_to_reference(np.argwhere(decoded.array[..., 0]).astype(float))
+    off = volume.to_index(there.mean(axis=0)) - volume.to_index(finding.centre_mm)
+    assert np.abs(off).max() < 0.5
 
 
 # With pseudonyms
