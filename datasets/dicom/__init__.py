@@ -1,0 +1,1 @@
+"""CT series in DICOM: headers, grouping, geometry and pixels, up to a `Volume`."""

@@ -1,0 +1,403 @@
+"""One DICOM file's header: what a volume needs of it, read without its pixels.
+
+Values are taken from their bytes, not through pydicom's data elements: that is several times
+faster, gives no warning about another's untidy value, and a number that isn't one becomes None.
+"""
+
+import hashlib
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Any
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
+
+from fieldsight.datasets.dicom import enhanced
+
+# What pydicom raises on damaged files.
+DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
+          RuntimeError, NotImplementedError, OverflowError, RecursionError, struct.error,
+          zlib.error, zipfile.BadZipFile, InvalidDicomError)  # fmt: skip
+
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+DICOMDIR = "1.2.840.10008.1.3.10"
+
+IDENTIFYING = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs",
+               "PatientBirthName", "PatientMotherBirthName", "PatientBirthDate",
+               "AccessionNumber", "InstitutionName", "ReferringPhysicianName",
+               "PerformingPhysicianName", "OperatorsName",
+               "NameOfPhysiciansReadingStudy", "StationName")  # fmt: skip
+FACTS = {"Manufacturer": "manufacturer", "ManufacturerModelName": "model",
+         "ConvolutionKernel": "kernel", "KVP": "kvp", "XRayTubeCurrent": "tube_current_ma",
+         "SliceThickness": "slice_thickness_mm", "PatientPosition": "patient_position",
+         "ReconstructionDiameter": "reconstruction_diameter_mm",
+         "BodyPartExamined": "body_part"}  # fmt: skip
+_TEXTS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality",
+          "ImageType", "SeriesDescription", "PhotometricInterpretation", "RescaleType")  # fmt: skip
+_NUMBERS = ("SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient",
+            "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+            "GantryDetectorTilt")  # fmt: skip
+_INTEGERS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
+             "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")  # fmt: skip
+_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_NAMES = (*IDENTIFYING, *FACTS, *_TEXTS, *_NUMBERS, *_INTEGERS, *_SEQUENCES, "NumberOfFrames")
+_TAGS = {name: BaseTag(tag_for_keyword(name) or 0) for name in _NAMES}
+_WANTED = list(_TAGS.values())
+
+Opener = Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, wherever it lies: on disk, or in an archive.
+
+    Args:
+        label: its name without folders, for messages.
+        open: opens it for reading, seekable.
+        path: on disk; None in an archive.
+        size: bytes.
+        key: its path in the archive.
+    """
+
+    label: str
+    open: Opener = field(compare=False)
+    path: str | None = None
+    size: int = 0
+    key: str = ""
+
+
+def on_disk(path: str | os.PathLike[str]) -> Source:
+    """A file of the file system."""
+    whole = os.fspath(path)
+    return Source(
+        os.path.basename(whole),  # noqa: PTH119  # many thousands of them: a Path each is slow
+        partial(io.FileIO, whole),
+        whole,
+        os.stat(whole).st_size,  # noqa: PTH116
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of all its frames; a file of one image has one.
+
+    `patient` is a digest, by which files of two patients are kept apart; `private` holds the words
+    that tell who that is, so that they can be kept out of names and messages.
+    """
+
+    source: Source
+    syntax: str
+    sop_class: str
+    sop_instance: str
+    series_uid: str
+    study_uid: str
+    patient: str
+    modality: str
+    image_type: tuple[str, ...]
+    description: str
+    photometric: str
+    series_number: int | None
+    acquisition: int | None
+    instance: int | None
+    tilt_degrees: float
+    frames: int | None  # None in a file of one image
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    padding: tuple[int, int] | None  # stored values from and to, both included
+    pixel_offset: int | None  # of native pixels; None if they must be decoded
+    pixel_bytes: int | None  # None if there are no pixels
+    facts: Mapping[str, str | float]
+    private: frozenset[str]
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one plane's stored values, uncompressed."""
+        return self.rows * self.columns * self.samples * ((self.bits_allocated + 7) // 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One plane: a file of one image, or a frame of a multi-frame file.
+
+    Args:
+        header: of its file.
+        frame: from 1; None in a file of one image.
+        position: of the centre of its first voxel, LPS mm; None if it isn't said.
+        orientation: the cosines along a row, then along a column.
+        spacing: mm between rows, then between columns.
+        slope: Hounsfield units of a stored step; None if it isn't said.
+        intercept: Hounsfield units of a stored zero.
+        rescale_type: the unit, if it is said.
+        image_type: the frame's, or the image's.
+        acquisition: the image's; in a multi-frame file, the frame's.
+    """
+
+    header: Header
+    frame: int | None
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    image_type: tuple[str, ...]
+    acquisition: int | None
+
+    @property
+    def label(self) -> str:
+        """The file's name, and the frame's number where there are frames."""
+        name = self.header.source.label
+        return name if self.frame is None else f"{name}, frame {self.frame}"
+
+
+def read(source: Source) -> list[Image] | None:
+    """The images of a file, one if it isn't multi-frame; None if it isn't DICOM.
+
+    Raises:
+        ValueError: if it is DICOM and its header can't be read; says why.
+    """
+    try:
+        with source.open() as file:
+            force = _is_dicom(file)
+            if force is None:
+                return None
+            data = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=_WANTED, force=force
+            )
+            syntax = str(data.file_meta.get("TransferSyntaxUID", "")) or _guessed_syntax(data)
+            if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
+                return []
+            offset, length = _pixels(file, data, source, syntax)
+    except MemoryError as error:
+        raise ValueError("its header needs more memory than there is") from error
+    except DAMAGE as error:
+        raise ValueError(_told(error)) from error
+    header = _header(Values(data), source, syntax, offset, length)
+    if header.frames is None:
+        return [_single(Values(data), header)]
+    try:
+        return [
+            Image(header=header, frame=number, **values)
+            for number, values in enumerate(enhanced.frames(data, header.frames), 1)
+        ]
+    except DAMAGE as error:
+        raise ValueError(f"its frames' places can't be read: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+class Values:
+    """A data set's values by keyword, from their bytes; what can't be read is absent."""
+
+    def __init__(self, data: pydicom.Dataset) -> None:
+        self._data = data
+
+    def _bytes(self, name: str) -> tuple[bytes, bool]:
+        tag = _TAGS[name]
+        if tag not in self._data:
+            return b"", True
+        element = self._data.get_item(tag)
+        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+            return element.value, element.is_little_endian
+        return b"", True
+
+    def text(self, name: str) -> str:
+        """A text without its padding; names of people and places may be in any character set."""
+        value = self._bytes(name)[0].rstrip(b"\0 ").lstrip(b" ")
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The texts of several values."""
+        return tuple(part.strip() for part in self.text(name).split("\\"))
+
+    def numbers(self, name: str) -> tuple[float, ...] | None:
+        """Decimal strings as numbers; None if there is none, or one isn't finite."""
+        try:
+            values = tuple(float(part) for part in self.text(name).split("\\"))
+        except ValueError:
+            return None
+        return values if all(abs(value) < float("inf") for value in values) else None
+
+    def number(self, name: str) -> float | None:
+        """The first of them."""
+        values = self.numbers(name)
+        return None if values is None else values[0]
+
+    def whole(self, name: str) -> int | None:
+        """An integer string."""
+        value = self.number(name)
+        return None if value is None else int(value)
+
+    def short(self, name: str) -> int | None:
+        """A 16-bit number, unsigned: whether it is signed, another element says."""
+        value, little = self._bytes(name)
+        if len(value) < 2:
+            return None
+        return int.from_bytes(value[:2], "little" if little else "big")
+
+
+def _is_dicom(file: IO[bytes]) -> bool | None:
+    """Whether it needs force, for want of a preamble; None if it isn't DICOM at all."""
+    start = file.read(132)
+    file.seek(0)
+    if start[128:] == b"DICM":
+        return False
+    # Without a preamble, as ACR-NEMA and some workstations write: group 2 or 8 comes first.
+    known = start[:2] in (b"\x02\x00", b"\x08\x00") and start[2:4] in (
+        b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x10\x00", b"\x12\x00", b"\x16\x00"
+    )  # fmt: skip
+    return True if known and len(start) > 16 else None
+
+
+def _guessed_syntax(data: pydicom.Dataset) -> str:
+    implicit, little = data.original_encoding
+    return (IMPLICIT if implicit else EXPLICIT) if little else BIG_ENDIAN
+
+
+def _pixels(
+    file: IO[bytes], data: Any, source: Source, syntax: str
+) -> tuple[int | None, int | None]:
+    """Where native pixels begin and how many bytes they have; None, 0 if they are encoded."""
+    if syntax not in NATIVE:
+        return None, 0 if _has_more(file, syntax) else None
+    implicit, little = data.original_encoding
+    head = file.read(12)
+    order = "<" if little else ">"
+    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):
+        return None, None
+    start = file.tell() - len(head)
+    if implicit or head[4:6] not in (b"OW", b"OB", b"UN"):
+        length, at = struct.unpack(f"{order}L", head[4:8])[0], start + 8
+    elif len(head) == 12:
+        length, at = struct.unpack(f"{order}L", head[8:12])[0], start + 12
+    else:
+        return None, None
+    if length == 0xFFFFFFFF:
+        return None, 0
+    return at, max(0, min(length, source.size - at)) if source.size else length
+
+
+def _has_more(file: IO[bytes], syntax: str) -> bool:
+    # A deflated file was read to its end to be inflated: whether pixels are in it shows later.
+    return syntax == "1.2.840.10008.1.2.1.99" or len(file.read(12)) == 12
+
+
+def _header(
+    values: Values, source: Source, syntax: str, offset: int | None, length: int | None
+) -> Header:
+    allocated = values.short("BitsAllocated") or 16
+    stored = values.short("BitsStored") or allocated
+    signed = values.short("PixelRepresentation") == 1
+    who = "\0".join(values.text(name) for name in ("PatientID", "PatientName", "PatientBirthDate"))
+    frames = values.whole("NumberOfFrames")
+    has_groups = _TAGS["PerFrameFunctionalGroupsSequence"] in values._data
+    return Header(
+        source=source,
+        syntax=syntax,
+        sop_class=values.text("SOPClassUID"),
+        sop_instance=values.text("SOPInstanceUID"),
+        series_uid=values.text("SeriesInstanceUID"),
+        study_uid=values.text("StudyInstanceUID"),
+        patient=hashlib.sha256(who.encode()).hexdigest()[:16],
+        modality=values.text("Modality"),
+        image_type=values.texts("ImageType"),
+        description=values.text("SeriesDescription"),
+        photometric=values.text("PhotometricInterpretation"),
+        series_number=values.whole("SeriesNumber"),
+        acquisition=values.whole("AcquisitionNumber"),
+        instance=values.whole("InstanceNumber"),
+        tilt_degrees=values.number("GantryDetectorTilt") or 0.0,
+        frames=frames if frames is not None and (frames > 1 or has_groups) else None,
+        rows=values.short("Rows") or 0,
+        columns=values.short("Columns") or 0,
+        samples=values.short("SamplesPerPixel") or 1,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=stored - 1 if (high := values.short("HighBit")) is None else high,
+        signed=signed,
+        padding=_padding(values, signed),
+        pixel_offset=offset,
+        pixel_bytes=length,
+        facts=_facts(values),
+        private=_private(values),
+    )
+
+
+def _padding(values: Values, signed: bool) -> tuple[int, int] | None:
+    ends = [values.short(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] is None:
+        return None
+    # Some write -2000 as if it were unsigned: the pixels' signedness is what counts.
+    first, last = (
+        value - 65536 if signed and value >= 32768 else value
+        for value in (end if end is not None else ends[0] for end in ends)
+    )
+    return min(first, last), max(first, last)
+
+
+def _facts(values: Values) -> dict[str, str | float]:
+    facts: dict[str, str | float] = {}
+    for name, fact in FACTS.items():
+        text = values.text(name)
+        if not text or text.upper() in ("UNKNOWN", "NONE", "ANONYMIZED"):
+            continue
+        if fact.endswith(("_mm", "_ma", "kvp")):
+            number = values.number(name)
+            if number is not None:
+                facts[fact] = int(number) if number == int(number) else number
+        else:
+            facts[fact] = text.replace("\\", " ")
+    return facts
+
+
+def _private(values: Values) -> frozenset[str]:
+    words: set[str] = set()
+    for name in IDENTIFYING:
+        text = values.text(name)
+        if len(text) > 2:
+            words.add(text.lower())
+            words |= {word.lower() for word in re.split(r"[\W_]+", text) if len(word) > 2}
+    return frozenset(words)
+
+
+def _single(values: Values, header: Header) -> Image:
+    slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
+    return Image(
+        header=header,
+        frame=None,
+        position=_of_length(values.numbers("ImagePositionPatient"), 3),
+        orientation=_of_length(values.numbers("ImageOrientationPatient"), 6),
+        spacing=_of_length(values.numbers("PixelSpacing"), 2),
+        slope=slope,
+        intercept=intercept,
+        rescale_type=values.text("RescaleType"),
+        image_type=header.image_type,
+        acquisition=header.acquisition,
+    )
+
+
+def _of_length(values: tuple[float, ...] | None, count: int) -> Any:
+    return values if values is not None and len(values) == count else None
