@@ -116,7 +116,10 @@ def read_source(volume: Volume, pseudonyms: Pseudonyms | None = None) -> Source:
     ends = {places[0]: header, places[-1]: read_header(volume.slices[places[-1]])}
     on_slices = all(_on_slices(volume, plane, one) for plane, one in ends.items())
     if not on_slices:
-        more.append("The scan was resampled: the segmentation is on the new grid.")
+        more.append(
+            "The volume's grid isn't that of its slices (resampled, or unevenly spaced): the "
+            "segmentation is on the volume's."
+        )
     source = Source(
         inherited=inherited,
         equipment=scanner,

@@ -189,8 +189,8 @@ def write_json(
     if uids is not None:
         content["series_uid"] = series_uid
     said = [*cautions(volume), *volume.notes, *notes]
-    # A reader's note may name a slice by its UID.
-    content["notes"] = said if uids is not None else [_UID.sub("(a UID)", note) for note in said]
+    # A note may name a slice by its own UID, whatever names the series goes by here.
+    content["notes"] = [_UID.sub("(a UID)", note) for note in said]
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
 
 

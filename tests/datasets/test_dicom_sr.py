@@ -202,6 +202,30 @@ def test_the_real_series_gives_no_error(tmp_path: Path, ct: ModuleType) -> None:
     np.testing.assert_allclose(there.mean(axis=0), finding.centre_mm, atol=0.01)
 
 
+def test_frames_of_a_multi_frame_file_are_named(tmp_path: Path, ct: ModuleType) -> None:
+    whole = ct.write(tmp_path / "series")
+    kind, uid = "1.2.840.10008.5.1.4.1.1.2.1", f"{ct.ROOT}.9"  # Enhanced CT Image Storage
+    slices = tuple(Slice(whole.slices[0].path, kind, uid, frame) for frame in range(1, 8))
+    volume = Volume(whole.hounsfield, whole.affine, series_uid=whole.series_uid, slices=slices)
+    x, y, z = volume.to_world((5.2, 9, 9)).tolist()
+    findings = [ct.ball(volume, (3, 9, 9), 5), Finding((x, y, z), 3, None, 0.6)]
+    data = report(ct, volume, findings, tmp_path)
+    assert ct.errors(tmp_path / "sr.dcm") == []
+    named = []
+    for group in groups(tmp_path / "sr.dcm"):
+        (image,) = [
+            item.ReferencedSOPSequence[0]
+            for item in group[0].ContentSequence
+            if item.ValueType == "IMAGE"
+            and item.ConceptNameCodeSequence[0].CodeMeaning == "Source Image for Segmentation"
+        ]
+        assert (image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID) == (kind, uid)
+        named.append(np.atleast_1d(image.ReferencedFrameNumber).tolist())
+    assert named == [[3, 4, 5], [6]]
+    evidence = data.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert sum(len(series.ReferencedSOPSequence) for series in evidence) == 2  # it and the SEG
+
+
 @pytest.mark.parametrize("setting", ["default", "other"])
 def test_simulated_series_give_no_error(tmp_path: Path, ct: ModuleType, setting: Any) -> None:
     from fieldsight.datasets.simulated import lung

@@ -77,6 +77,7 @@ def test_json_has_uids_only_where_asked(tmp_path: Path, ct: ModuleType) -> None:
         assert ("1.2.840" in text) == (uids is not None)
     assert json.loads(text)["findings"][0]["sop_instance_uid"] == "1.2.840.99.7.3"
     assert json.loads(text)["series_uid"] == "1.2.840.99.7"
+    assert "(a UID) is there twice" in json.loads(text)["notes"]  # it may have a pseudonym
 
 
 @pytest.mark.parametrize(("spacing", "warned"), [(2.5, False), (2.6, True)])
