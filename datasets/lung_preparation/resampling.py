@@ -1,0 +1,167 @@
+"""Volumes on another grid: images linearly with anti-aliasing, masks by their nearest voxel."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage, optimize, sparse
+
+from fieldsight.datasets.sample import Array
+
+PLANES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where the voxels of a new axis lie on an old one: at `start + step * i`.
+
+    Args:
+        start: of the first, an index of the old axis.
+        step: from one to the next, in old voxels.
+        count: how many.
+    """
+
+    start: float
+    step: float
+    count: int
+
+
+def upright(affine: Array) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """How to lay a volume so that planes rise to the head, rows to the back, columns to the left.
+
+    Args:
+        affine: `(4, 4)` from plane, row, column to LPS mm.
+
+    Returns:
+        The old axis of each new one, and 1 or -1 for each: -1 where it runs the other way. An
+        oblique volume stays as oblique, within 45 degrees of the patient's axes.
+    """
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    # World z, y, x for planes, rows, columns; each old axis is used once.
+    _, old = optimize.linear_sum_assignment(-np.abs(directions[::-1]))
+    signs = [1 if directions[2 - new, axis] > 0 else -1 for new, axis in enumerate(old)]
+    return (int(old[0]), int(old[1]), int(old[2])), (signs[0], signs[1], signs[2])
+
+
+def laid(
+    array: Array, affine: Array, order: Sequence[int], signs: Sequence[int]
+) -> tuple[Array, Array]:
+    """A view of a volume with its axes as `upright` says, and the affine of that view."""
+    view = array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+    turned = affine.copy()
+    for new, (old, sign) in enumerate(zip(order, signs, strict=True)):
+        turned[:3, new] = sign * affine[:3, old]
+        if sign < 0:
+            turned[:3, 3] += affine[:3, old] * (array.shape[old] - 1)
+    return view, turned
+
+
+def image(
+    array: Array, axes: Sequence[Axis], *, lowest: float = -np.inf, highest: float = np.inf
+) -> Array:
+    """An image at other points of its three axes.
+
+    Linear where the new grid is finer. Where it is coarser the triangle is as wide as the new
+    step, so that what the new grid can't hold is averaged and leaves no alias. Beyond the
+    volume its border goes on.
+
+    Args:
+        array: `(planes, rows, columns)` of any kind of number.
+        axes: of planes, rows and columns.
+        lowest: what lies below is raised to it first.
+        highest: what lies above is lowered to it first.
+
+    Returns:
+        float32 of the axes' counts.
+    """
+    plane, row, column = (
+        _weights(axis, size) for axis, size in zip(axes, array.shape, strict=True)
+    )
+    # Only the voxels that have a weight are touched: a crop costs what the crop is.
+    planes, rows, columns = (_used(matrix) for matrix in (plane, row, column))
+    down = row[:, rows]
+    across = np.ascontiguousarray(column[:, columns].toarray().T)
+    flat = np.empty((planes.stop - planes.start, axes[1].count, axes[2].count), np.float32)
+
+    def work(start: int) -> None:
+        for number in range(start, min(start + PLANES_AT_ONCE, len(flat))):
+            given = array[planes.start + number, rows, columns].astype(np.float32, order="C")
+            np.clip(given, lowest, highest, out=given)
+            np.matmul(down @ given, across, out=flat[number])
+
+    with ThreadPoolExecutor(_threads()) as pool:
+        list(pool.map(work, range(0, len(flat), PLANES_AT_ONCE)))
+    answer = plane[:, planes] @ flat.reshape(len(flat), -1)
+    return np.asarray(answer).reshape([axis.count for axis in axes])
+
+
+def nearest(array: Array, axes: Sequence[Axis], *, beyond: int = 0) -> Array:
+    """Labels at other points of their three axes, each of its nearest voxel.
+
+    Args:
+        array: `(planes, rows, columns)`.
+        axes: of planes, rows and columns.
+        beyond: what lies outside the volume.
+
+    Returns:
+        The same type, of the axes' counts.
+    """
+    # Half rounds up on every axis, where NumPy's rint would turn to even.
+    indices = [
+        np.floor(axis.start + axis.step * np.arange(axis.count) + 0.5).astype(np.int64)
+        for axis in axes
+    ]
+    inside = [(i >= 0) & (i < size) for i, size in zip(indices, array.shape, strict=True)]
+    answer = np.full([axis.count for axis in axes], beyond, array.dtype)
+    answer[np.ix_(*inside)] = array[
+        np.ix_(*(i[used] for i, used in zip(indices, inside, strict=True)))
+    ]
+    return answer
+
+
+def at_points(array: Array, mapping: Array, shape: Sequence[int], *, order: Literal[0, 1]) -> Array:
+    """A small array through any affine mapping, such as a finding's crop back on the scan's grid.
+
+    Args:
+        array: `(planes, rows, columns)`.
+        mapping: `(4, 4)` from an index of the answer to one of the array.
+        shape: of the answer.
+        order: 1 is linear, 0 nearest; outside the array is 0.
+    """
+    sides: tuple[int, ...] = tuple(int(side) for side in shape)
+    answer: Array = ndimage.affine_transform(
+        array, mapping[:3, :3], mapping[:3, 3], sides, order=order, mode="constant"
+    )
+    return answer
+
+
+def _weights(axis: Axis, size: int) -> sparse.csr_array:
+    """`(axis.count, size)` the share of each old voxel in each new one."""
+    centres = axis.start + axis.step * np.arange(axis.count)
+    half = max(1.0, abs(axis.step))
+    taps = np.arange(-int(np.ceil(half)), int(np.ceil(half)) + 1)
+    old = np.rint(centres)[:, None] + taps
+    shares = np.maximum(0, 1 - np.abs(old - centres[:, None]) / half)
+    shares /= shares.sum(axis=1, keepdims=True)
+    held = np.clip(old, 0, size - 1).astype(np.int64)
+    new = np.broadcast_to(np.arange(axis.count)[:, None], held.shape)
+    used = shares > 0
+    matrix = sparse.coo_array(
+        (shares[used].astype(np.float32), (new[used], held[used])), shape=(axis.count, size)
+    )
+    return matrix.tocsr()  # which adds up what the border took
+
+
+def _used(matrix: sparse.csr_array) -> slice:
+    columns = matrix.indices
+    return slice(int(columns.min()), int(columns.max()) + 1)
+
+
+def _threads() -> int:
+    try:
+        return min(8, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not on every system
+        return min(8, os.cpu_count() or 1)
