@@ -1,0 +1,229 @@
+"""A lung model as a whole: from a prepared scan to its nodules, rated and outlined."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.core.inspection import grad_cam
+from fieldsight.core.runtime import predictor
+from fieldsight.datasets.findings import Finding
+from fieldsight.datasets.volume import Volume
+from fieldsight.pipelines.lung import _detector, _segmenter, _suspicion
+from fieldsight.pipelines.lung._cases import Case
+from fieldsight.pipelines.lung._montage import Heat
+from fieldsight.pipelines.lung._patches import around, corner_around
+from fieldsight.pipelines.lung._suspicion import Calibration
+
+if TYPE_CHECKING:
+    from fieldsight.pipelines._models import ModelFile
+
+Array = NDArray[Any]
+
+JUDGED = 48  # candidates of a scan at most that the judge sees
+TOLERANCE = 1e-2  # of another runtime than Keras; what bfloat16 needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Marks:
+    """What a model says of one scan, the likeliest nodule first.
+
+    Attributes:
+        centres_mm: `(n, 3)` LPS.
+        diameters_mm: `(n,)`.
+        probabilities: `(n,)` of being a nodule.
+        suspicion: `(n,)` of being a cancer, if a nodule.
+        patient: the patient's score.
+    """
+
+    centres_mm: Array
+    diameters_mm: Array
+    probabilities: Array
+    suspicion: Array
+    patient: float
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+
+class LungModel:
+    """The networks of one model, and what runs them.
+
+    Args:
+        finder: the detector.
+        judge: of nodules and suspicion.
+        outliner: of masks; None where it was trained on data without any.
+        calibration: of its probabilities.
+        spacing_mm: of the grid it was trained on.
+        threshold: from which probability a candidate is a finding.
+        fast: whether other runtimes are tried than Keras.
+    """
+
+    def __init__(
+        self,
+        finder: keras.Model,
+        judge: keras.Model,
+        outliner: keras.Model | None,
+        *,
+        calibration: Calibration,
+        spacing_mm: float,
+        threshold: float,
+        fast: bool = True,
+    ) -> None:
+        self.networks = {"finder": finder, "judge": judge, "outliner": outliner}
+        self.calibration, self.spacing_mm, self.threshold = calibration, spacing_mm, threshold
+        self.crop = int(judge.input_shape[1])
+        self.run = {
+            name: running(network, fast=fast)
+            for name, network in self.networks.items()
+            if network is not None
+        }
+        self.seconds: dict[str, float] = {}
+
+    def read(self, case: Case) -> Marks:
+        """The candidates of a prepared scan with their probabilities, and the patient's score."""
+        began = time.perf_counter()
+        found = _detector.search(self.run["finder"], case, most=JUDGED)
+        self._took("find", began)
+        began = time.perf_counter()
+        logits = _suspicion.judged(self.run["judge"], case, found, self.crop)
+        self._took("judge", began)
+        return marks_of(found, logits, self.calibration)
+
+    def outlines(
+        self, case: Case, centres_mm: Array, volume: Volume
+    ) -> list[_segmenter.Outline | None]:
+        """What lies at each place on a volume's own grid; None where nothing was drawn."""
+        if "outliner" not in self.run:
+            return [None] * len(centres_mm)
+        began = time.perf_counter()
+        places = case.to_index(centres_mm)
+        cubes = _segmenter.probabilities(self.run["outliner"], case, places, self.crop)
+        drawn = [
+            _segmenter.outline(cube, place, case, volume)
+            for cube, place in zip(cubes, places, strict=True)
+        ]
+        self._took("outline", began)
+        return drawn
+
+    def heat(self, case: Case, centres_mm: Array, chosen: Array) -> dict[int, Heat]:
+        """Where the judge's evidence for a nodule lies around each chosen place."""
+        if not len(chosen):
+            return {}
+        began = time.perf_counter()
+        places = case.to_index(centres_mm[chosen])
+        crops = np.stack([around(case.image, place, self.crop) for place in places])
+        maps = grad_cam(
+            self.networks["judge"], crops[..., None].astype(np.float32), class_index=0,
+            batch_size=8,
+        )  # fmt: skip
+        found = {}
+        for number, place, values in zip(chosen.tolist(), places, maps, strict=True):
+            affine = case.affine.copy()
+            affine[:3, 3] = case.to_world(corner_around(place, self.crop))[0]
+            found[number] = Heat(values, affine)
+        self._took("heat", began)
+        return found
+
+    def _took(self, stage: str, began: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def running(network: keras.Model, *, fast: bool) -> Any:
+    """What runs a network: the fastest that agrees with Keras, or Keras itself."""
+    return predictor(network, tolerance=TOLERANCE) if fast else network.predict_on_batch
+
+
+def marks_of(found: _detector.Candidates, logits: Array, calibration: Calibration) -> Marks:
+    """Candidates with the judge's logits as a model's answer."""
+    nodule, suspicion = calibration.nodule(found, logits), calibration.suspicion(logits)
+    order = np.argsort(-nodule, kind="stable")
+    return Marks(
+        found.centres_mm[order],
+        found.diameters_mm[order],
+        nodule[order],
+        suspicion[order],
+        calibration.patient(nodule, suspicion),
+    )
+
+
+def load(found: ModelFile, *, fast: bool = True) -> LungModel:
+    """The model in a file.
+
+    Raises:
+        CommandError: if the file is no lung model, or a part of it can't be loaded.
+    """
+    from fieldsight.pipelines._models import load_model, load_part
+
+    facts: Mapping[str, Any] = found.card.facts
+    return LungModel(
+        load_model(found.path),
+        load_part(found.path, "judge"),
+        load_part(found.path, "outliner") if facts["outlines"] else None,
+        calibration=Calibration.from_dict(facts["calibration"]),
+        spacing_mm=float(facts["spacing_mm"]),
+        threshold=float(facts["threshold"]),
+        fast=fast,
+    )
+
+
+def in_float32(network: keras.Model, build: Any) -> keras.Model:
+    """The same network computing in float32, whatever it was trained in: it runs anywhere."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        copy: keras.Model = build()
+    finally:
+        keras.config.set_dtype_policy(policy)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def findings_of(
+    model: LungModel,
+    case: Case,
+    volume: Volume,
+    marks: Marks,
+    *,
+    threshold: float,
+    heat: bool = True,
+) -> tuple[list[Finding], dict[int, Heat]]:
+    """Candidates as findings: those that reach the threshold outlined and measured.
+
+    Args:
+        model: whose marks they are.
+        case: the prepared scan.
+        volume: the scan itself.
+        marks: what the model says of it.
+        threshold: from which probability a candidate is outlined.
+        heat: whether to ask the judge where the evidence lies (Grad-CAM).
+
+    Returns:
+        A finding a mark, in their order, and the heat of those that were outlined.
+    """
+    kept = np.flatnonzero(marks.probabilities >= threshold)
+    drawn = dict(
+        zip(kept.tolist(), model.outlines(case, marks.centres_mm[kept], volume), strict=True)
+    )
+    findings = []
+    for i in range(len(marks)):
+        outline = drawn.get(i)
+        x, y, z = marks.centres_mm[i].tolist()
+        findings.append(
+            Finding(
+                (x, y, z),
+                float(marks.diameters_mm[i]) if outline is None else outline.diameter_mm,
+                None if outline is None else outline.volume_mm3,
+                float(marks.probabilities[i]),
+                float(marks.suspicion[i]),
+                None if outline is None else outline.mask,
+                (0, 0, 0) if outline is None else outline.offset,
+            )
+        )
+    return findings, model.heat(case, marks.centres_mm, kept) if heat else {}

@@ -1,0 +1,326 @@
+"""`fieldsight lung train`: simulate or read, prepare, fit, calibrate, score once, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldsight.pipelines import _console, _tracking, _training
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.lung import _recipes
+
+if TYPE_CHECKING:
+    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._run import Run
+    from fieldsight.pipelines.lung import Train
+    from fieldsight.pipelines.lung._cohort import Cohort
+    from fieldsight.pipelines.lung._comparison import Comparison
+    from fieldsight.pipelines.lung._stages import Trained
+
+INTENDED_USE = (
+    "Research on finding, measuring and rating lung nodules in CT of the chest of adults. It is "
+    "no medical device, and its answers are not for diagnosis."
+)
+LIMITS = (
+    "Slices of more than 2.5 mm are outside what such models learn from. Suspicion is what "
+    "readers would think, not pathology. Nodules under 3 mm, masses above 30 mm and whatever "
+    "isn't a nodule were not learned."
+)
+SIMULATED_LIMITS = (
+    "Trained on SIMULATED patients alone: its figures say nothing of real ones, on which it may "
+    "find anything or nothing."
+)
+
+
+def train(settings: Train) -> int:
+    """Train as the settings say and return the exit code."""
+    run, settings = _begin(settings)
+    with run:
+        figures, tables = _train(settings, run)
+        place = run.where()
+    if settings.json:
+        print(json.dumps({**figures, "run": run.mlflow_id or run.id}))
+    else:
+        show(
+            tables,
+            [
+                f"in all {figures['seconds_all']:.0f} s; intervals are of 95 %, over patients",
+                f"run: {place}",
+            ],
+        )
+    return 0
+
+
+def _refuse_impossible(settings: Train) -> None:
+    """Numbers that no training can use are told before anything is read or begun."""
+    if not 0 < settings.epochs < float("inf"):
+        raise CommandError(f"--epochs: a number above 0 is needed. Received: {settings.epochs}.")
+    if settings.cases is not None and settings.cases < 3:
+        raise CommandError(
+            f"--cases: at least 3 are needed, one to train, validate and test by each. Received: "
+            f"{settings.cases}."
+        )
+    if not 0 <= settings.seed < 2**31:
+        raise CommandError(
+            f"--seed: at least 0 and below 2,147,483,648 is needed. Received: {settings.seed}."
+        )
+
+
+def _begin(settings: Train) -> tuple[Run, Train]:
+    """Start a run, or take up a killed one with the settings it was started with."""
+    from fieldsight.pipelines.lung import Train
+
+    if settings.resume is not None:
+        return _resumed(settings, Train)
+    _refuse_impossible(settings)
+    from fieldsight.pipelines.lung import _cohort
+
+    # A wrong folder is told before a run exists that could fail by it.
+    _cohort.check(settings)
+    logged = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in ("resume", "json")
+    }
+    simulated = settings.data is None
+    data = "simulated patients" if simulated else settings.data.name if settings.data else ""
+    run = _tracking.start_run(
+        "lung",
+        settings=logged,
+        tags={"data": data, "simulated": str(simulated).lower()},
+        name=f"{'full' if settings.full else 'quick'} on {data}",
+    )
+    _say(f"tracked in {run.where()}")
+    _say(f"if it is stopped: fieldsight lung train --resume {run.id}")
+    return run, settings
+
+
+def _resumed(settings: Train, kind: type[Train]) -> tuple[Run, Train]:
+    run = _tracking.resume_run(str(settings.resume))
+    if run.application != "lung":
+        raise CommandError(
+            f"{settings.resume}: a run of lung was needed, and not of {run.application}. Resume "
+            "it with its own application."
+        )
+    logged: dict[str, Any] = run.settings
+    for name in ("data", "cache"):
+        logged[name] = Path(logged[name]) if logged[name] else None
+    was = kind(**logged, json=settings.json)
+    for field in dataclasses.fields(settings):
+        value, before = getattr(settings, field.name), getattr(was, field.name)
+        if field.name not in ("resume", "json") and value not in (field.default, before):
+            raise CommandError(
+                f"--resume goes on with the run's own settings, and there --"
+                f"{field.name.replace('_', '-')} is {before}. Received: {value}. Leave it out, or "
+                "start a new run."
+            )
+    _say(f"tracked in {run.where()}")
+    return run, was
+
+
+def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
+    from fieldsight.pipelines.lung import _cohort
+
+    started = time.perf_counter()
+    seconds: dict[str, float] = {}
+    way = _recipes.way(settings)
+    cohort = _cohort.load(settings, way, run.folder, progress)
+    seconds["simulate_and_prepare"] = time.perf_counter() - started
+    for name, reason in cohort.failures.items():
+        _say(f"left out: {name}: {reason}")
+    if cohort.simulated:
+        _say("SIMULATED patients: the figures say nothing of real ones")
+    _training.prepare_backend(settings.seed)
+    from fieldsight.pipelines.lung import _comparison, _stages
+
+    marked = [case for case in cohort.train if case.marked]
+    precision, why = _stages.choose_precision(run, way, marked, settings.precision)
+    sizes = ", ".join(f"{count} to {side}" for side, count in cohort.sizes.items())
+    _say(f"{cohort.name}: {sizes} ({cohort.how}); {precision}: {why}")
+    run.params(_parameters(way, cohort, precision))
+    trained = _stages.fit(cohort, way, run, _say)
+    seconds |= trained.seconds
+    began = time.perf_counter()
+    _say("scoring the test patients, once")
+    comparison = _comparison.compare(trained, cohort, _blobs_of(cohort))
+    seconds["test"] = time.perf_counter() - began
+    figures = dict(comparison.figures)
+    seconds["all"] = time.perf_counter() - started
+    figures |= {f"seconds_{name}": value for name, value in seconds.items()}
+    run.metrics(figures)
+    _say("; ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
+    _keep(run, cohort, trained, comparison, figures)
+    return figures, comparison.tables
+
+
+def _blobs_of(cohort: Cohort) -> list[Any]:
+    """STAND-IN until the classical method lands."""
+    import types
+
+    import numpy as np
+    from scipy import ndimage
+
+    found = []
+    for case in cohort.test:
+        image = np.clip(np.asarray(case.image, np.float32), -1000, 100)
+        best = np.full(image.shape, -np.inf, np.float32)
+        for sigma_mm in (1.5, 2.5, 4.0, 7.0):
+            s = sigma_mm / case.spacing_mm
+            best = np.maximum(best, -(s**2) * ndimage.gaussian_laplace(image, s))
+        peaks = (best == ndimage.maximum_filter(best, 5)) & case.lungs
+        places = np.argwhere(peaks)
+        scores = best[peaks]
+        order = np.argsort(-scores)[:50]
+        found.append(
+            types.SimpleNamespace(
+                centres_mm=case.to_world(places[order]), probabilities=scores[order]
+            )
+        )
+    return found
+
+
+def _parameters(way: _recipes.Way, cohort: Cohort, precision: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(way).items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}_{inner}": one for inner, one in value.items()}
+        else:
+            flat[name] = value
+    return {
+        **{f"recipe_{name}": value for name, value in flat.items()},
+        "chosen_precision": precision,
+        "split": cohort.how,
+        "data_fingerprint": cohort.fingerprint,
+        "split_fingerprint": cohort.split_fingerprint,
+        **{f"{side}_scans": count for side, count in cohort.sizes.items()},
+        "failed_scans": len(cohort.failures),
+    }
+
+
+def _card(run: Run, cohort: Cohort, trained: Trained, figures: Mapping[str, float]) -> Card:
+    from fieldsight.pipelines._models import Card
+
+    model = trained.model
+    limits = f"{SIMULATED_LIMITS} {LIMITS}" if cohort.simulated else LIMITS
+    return Card(
+        name=f"fieldsight-lung-{cohort.name}",
+        application="lung",
+        architecture="detector, unet and a residual network, in three dimensions",
+        data=cohort.name,
+        simulated=cohort.simulated,
+        data_fingerprint=cohort.fingerprint,
+        split_fingerprint=cohort.split_fingerprint,
+        intended_use=INTENDED_USE,
+        limits=limits,
+        figures={
+            name: value
+            for name, value in figures.items()
+            if name.startswith(("test_", "baseline_test_", "val_", "other_"))
+        },
+        input=f"(n, planes, rows, columns, 1) Hounsfield units, {model.spacing_mm:g} mm voxels, "
+        "planes to the head, rows to the back, columns to the left; sides multiples of 4",
+        output="maps of the detector of nodules, as fieldsight.core.detection.decode reads them; "
+        "the judge and the outliner stand in the same file",
+        run_id=run.id,
+        facts={
+            "spacing_mm": model.spacing_mm,
+            "threshold": model.threshold,
+            "calibration": model.calibration.to_dict(),
+            "outlines": model.networks["outliner"] is not None,
+            "crop_voxels": model.crop,
+            "window_hu": list(_window()),
+            "split": cohort.how,
+        },
+    )
+
+
+def _window() -> tuple[float, float]:
+    from fieldsight.pipelines.lung._networks import WINDOW
+
+    return WINDOW
+
+
+def _keep(
+    run: Run,
+    cohort: Cohort,
+    trained: Trained,
+    comparison: Comparison,
+    figures: Mapping[str, float],
+) -> None:
+    """The model, one patient's answers, the pictures and the report go into the run."""
+    from fieldsight.pipelines._models import ModelFile, save_model
+    from fieldsight.pipelines.lung import _pictures
+
+    file = run.folder / "model.keras"
+    networks = dict(trained.model.networks)
+    finder = networks.pop("finder")
+    parts = {name: network for name, network in networks.items() if network is not None}
+    card = save_model(finder, file, _card(run, cohort, trained, figures), parts)
+    run.model(
+        file,
+        registered_name=card.name,
+        validation={
+            "metric": "val_cpm",
+            "value": figures["val_cpm"],
+            "fingerprint": cohort.split_fingerprint,
+            "higher_is_better": True,
+        },
+    )
+    found = ModelFile(file, card, card.name, run_id=run.id)
+    answers = _predict_one(cohort, trained, comparison, found, run)
+    _pictures.report(run, cohort, trained, comparison, figures, card, answers)
+
+
+def _predict_one(
+    cohort: Cohort, trained: Trained, comparison: Comparison, found: Any, run: Run
+) -> Path | None:
+    """All that `predict` writes, of the test patient with the most nodules found."""
+    from fieldsight.pipelines.lung._predict import answer_series
+
+    scan = cohort.scans[comparison.example]
+    _say(f"answers for one test patient, {scan.name}")
+    folder = run.folder / "patient" / "answers"
+    answer_series(trained.model, found, scan.read(), folder)
+    run.artifact(folder, "patient")
+    return folder
+
+
+def show(tables: Sequence[Any], lines: Sequence[str]) -> None:
+    """Print tables and what is said below them."""
+    from rich import box
+    from rich.table import Table
+
+    console = _console.console()
+    for title, columns, rows in tables:
+        table = Table(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )  # fmt: skip
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="left" if not number else "right")
+        for row in rows:
+            table.add_row(*map(str, row))
+        console.print(table)
+    for line in (*lines, "For research only: no medical device."):
+        console.print(line, soft_wrap=True)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Tells of a stage about ten times."""
+    _say(what)
+    started = time.perf_counter()
+
+    def told(done: int, total: int) -> None:
+        if done == total or done % max(1, total // 5) == 0:
+            _say(f"  {done}/{total}, {time.perf_counter() - started:.0f} s")
+
+    return told
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
