@@ -10,7 +10,7 @@ ARGS ?=
 PORT ?= 5000
 
 # One line an application: its target, and its place in `make demo`.
-APPLICATIONS := digits
+APPLICATIONS := digits lung
 
 # The folders mlflow/ and datasets/ stand in the working directory: Python mustn't import from there.
 export PYTHONSAFEPATH = 1
@@ -32,6 +32,9 @@ setup: $(STAMP) ## make .venv and install into it what pyproject.toml and the lo
 digits: $(STAMP) ## handwritten digits: train, score and register; DATA=mnist, ARGS="--epochs 3"
 	$(BIN)/fieldsight digits train $(if $(DATA),--data $(DATA)) $(ARGS)
 
+lung: $(STAMP) ## nodules in chest CT, simulated or DATA=folder: train, score; ARGS=--full for half an hour
+	$(BIN)/fieldsight lung train $(if $(DATA),--data $(DATA)) $(ARGS)
+
 demo: $(STAMP) ## every application on data that is here already, and one table at the end
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	for application in $(APPLICATIONS); do \
@@ -51,7 +54,8 @@ ui: $(STAMP) ## MLflow's pages on the runs, for this machine alone; PORT=5000
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$$runs/mlflow.db}" \
 	  --default-artifact-root "$$runs/artifacts"
 
-PYTEST = $(BIN)/python -m pytest
+# A process a core, each with its own files of tests: TensorFlow's own threads gain little on them.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 # Doctests are found through src: by way of core/ each Keras class would be registered twice.
 # _served_model.py is a script for MLflow, which does its work when it is imported.
 EXAMPLES = --doctest-modules src/fieldsight --ignore=src/fieldsight/pipelines/_served_model.py

@@ -19,7 +19,8 @@ from fieldsight.datasets import uci_digits
 from fieldsight.datasets.mnist import write_idx
 
 # Eight pictures a step make an epoch long enough to be killed in.
-SETTINGS = ("--epochs", "4", "--batch-size", "8", "--seed", "5", "--json")
+# One precision for both runs: auto tries for itself what is faster at that moment.
+SETTINGS = ("--epochs", "4", "--batch-size", "8", "--seed", "5", "--precision", "float32", "--json")
 
 # In one process of its own, whose TensorFlow computes as the killed one's did: pytest's may have
 # been imported without oneDNN, which rounds otherwise.
