@@ -1,6 +1,7 @@
 """Scans with what is known of their nodules, whatever layout they were published in."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.splits import FRACTIONS, Split, by_fold, by_group
 from fieldsight.datasets.volume import Volume
@@ -118,7 +119,7 @@ class ScanSet:
 
     Args:
         scans: in the order of their names.
-        name: the layout: "luna16", "lidc", "bowl", "series_csv" or "simulated".
+        name: the layout: "luna16", "lidc", "bowl", "follow_up", "series_csv" or "simulated".
         simulated: whether a computer drew them.
         failures: what could not be used, by the scan's or file's name, with the reason.
         notes: what was odd or is missing, a sentence each.
@@ -216,3 +217,43 @@ class ScanSet:
             raise ValueError(f"fold {fold} and another one were needed. Received: folds {there}.")
         following = there[(there.index(fold) + 1) % len(there)]
         return by_fold(folds, val=following, test=fold, groups=self.groups)
+
+
+def load(folder: str | os.PathLike[str]) -> ScanSet:
+    """The scans in a folder, by the layout that is found there.
+
+    Looked for in this order: the simulator's `SIMULATED.json`; LUNA16's `subset0` to `subset9`;
+    LIDC-IDRI's readers' XML; Data Science Bowl's `stage1_labels.csv`; `outcomes.csv` as
+    follow-up studies have it; `annotations.csv` beside series of any kind. Each module says
+    what it needs: `fieldsight.datasets.luna16`, `lidc`, `bowl`, `follow_up`, `series_csv`.
+
+    Args:
+        folder: as it was published, unpacked.
+
+    Raises:
+        DatasetNotFoundError: if it isn't there, or holds none of these.
+        DataError: if what it holds is damaged.
+    """
+    # Here, for they make the types above.
+    from fieldsight.datasets import bowl, follow_up, lidc, luna16, series_csv
+
+    root = Path(folder).expanduser()
+    if root.is_dir():
+        for is_here, read in (
+            (series_csv.is_simulated, series_csv.load_simulated),
+            (luna16.is_here, luna16.load),
+            (lidc.is_here, lidc.load),
+            (bowl.is_here, bowl.load),
+            (follow_up.is_here, follow_up.load),
+            (series_csv.is_here, series_csv.load),
+        ):
+            if is_here(root):
+                return read(root)
+    state = "a folder without any of them" if root.is_dir() else "no such folder"
+    raise DatasetNotFoundError(
+        f"{root}: scans with labels were needed: LUNA16's subset0 to subset9 and "
+        "annotations.csv, LIDC-IDRI's DICOM folders and XML, stage1_labels.csv and a folder a "
+        "patient, or series of any kind and an annotations.csv of "
+        f"seriesuid,coordX,coordY,coordZ,diameter_mm. Received: {state}. `fieldsight lung "
+        "simulate --out DIR` writes such a folder."
+    )

@@ -41,6 +41,8 @@ class Found:
         size: planes, rows and columns as the headers say; None where only reading tells.
         notes: what was left out of it, a sentence each; the volume's notes tell more.
         refused: why it is no CT volume; "" where it may be one.
+        patient: a pseudonym that is the same for one patient's series; "" where none is told.
+        paths: its files; empty where they lie in an archive.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Found:
     notes: tuple[str, ...] = ()
     refused: str = ""
     load: Callable[[str], Volume] = field(repr=False, kw_only=True)
+    patient: str = field(default="", kw_only=True)
+    paths: tuple[Path, ...] = field(default=(), repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +167,8 @@ def _of_dicom(images: list[tuple[Place, Image]]) -> Iterator[tuple[str, frozense
                 series.notes,
                 series.refused,
                 load=partial(reading.read, series),
+                patient="" if header.patient == headers.NOBODY else header.patient,
+                paths=_on_disk(image.header.source.path for image in series.images),
             ),
         )
 
@@ -184,8 +190,21 @@ def _of_files(places: Iterable[Place]) -> Iterator[tuple[str, frozenset[str], Fo
         yield (
             stem,
             frozenset(),
-            Found(stem, place.kind, stem, size, refused=refused, load=_file_loader(place)),
+            Found(
+                stem,
+                place.kind,
+                stem,
+                size,
+                refused=refused,
+                load=_file_loader(place),
+                paths=_on_disk([place.source.path]),
+            ),
         )
+
+
+def _on_disk(paths: Iterable[str | None]) -> tuple[Path, ...]:
+    """Each file once; none of those in an archive."""
+    return tuple(Path(path) for path in dict.fromkeys(paths) if path is not None)
 
 
 def _file_loader(place: Place) -> Callable[[str], Volume]:

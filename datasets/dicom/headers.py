@@ -33,6 +33,8 @@ IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+DEFLATED = "1.2.840.10008.1.2.1.99"
+LARGEST_INFLATED = 2**31  # bytes
 DICOMDIR = "1.2.840.10008.1.3.10"
 
 IDENTIFYING = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs",
@@ -58,6 +60,13 @@ _TAGS = {name: BaseTag(tag_for_keyword(name) or 0) for name in _NAMES}
 _WANTED = list(_TAGS.values())
 
 Opener = Callable[[], IO[bytes]]
+
+
+def _digest(who: str) -> str:
+    return hashlib.sha256(who.encode()).hexdigest()[:16]
+
+
+NOBODY = _digest("\0\0")  # of files that name no patient
 
 
 @dataclass(frozen=True)
@@ -179,6 +188,7 @@ def read(source: Source) -> list[Image] | None:
             force = _is_dicom(file)
             if force is None:
                 return None
+            _check_inflation(file)
             data = pydicom.dcmread(
                 file, stop_before_pixels=True, specific_tags=_WANTED, force=force
             )
@@ -272,6 +282,22 @@ def _is_dicom(file: IO[bytes]) -> bool | None:
     return True if known and len(start) > 16 else None
 
 
+def _check_inflation(file: IO[bytes]) -> None:
+    """Refuse a deflated file that inflates to more than any has: it is inflated in memory."""
+    start = file.read(1024)
+    at = start.find(DEFLATED.encode())
+    # The length of the meta information stands first in it.
+    end = 144 + int.from_bytes(start[140:144], "little")
+    if 0 < at < end:
+        file.seek(end)
+        inflate, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while part := inflate.unconsumed_tail or file.read(2**20):
+            total += len(inflate.decompress(part, 2**24))
+            if total > LARGEST_INFLATED:
+                raise ValueError(f"inflated, it has more than {LARGEST_INFLATED:,} bytes")
+    file.seek(0)
+
+
 def _guessed_syntax(data: pydicom.Dataset) -> str:
     implicit, little = data.original_encoding
     return (IMPLICIT if implicit else EXPLICIT) if little else BIG_ENDIAN
@@ -302,7 +328,7 @@ def _pixels(
 
 def _has_more(file: IO[bytes], syntax: str) -> bool:
     # A deflated file was read to its end to be inflated: whether pixels are in it shows later.
-    return syntax == "1.2.840.10008.1.2.1.99" or len(file.read(12)) == 12
+    return syntax == DEFLATED or len(file.read(12)) == 12
 
 
 def _header(
@@ -321,7 +347,7 @@ def _header(
         sop_instance=values.text("SOPInstanceUID"),
         series_uid=values.text("SeriesInstanceUID"),
         study_uid=values.text("StudyInstanceUID"),
-        patient=hashlib.sha256(who.encode()).hexdigest()[:16],
+        patient=_digest(who),
         modality=values.text("Modality"),
         image_type=values.texts("ImageType"),
         description=values.text("SeriesDescription"),
@@ -384,7 +410,7 @@ def _private(values: Values) -> frozenset[str]:
 
 
 def _single(values: Values, header: Header) -> Image:
-    slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
+    slope, intercept = values.number("RescaleSlope") or None, values.number("RescaleIntercept")
     return Image(
         header=header,
         frame=None,

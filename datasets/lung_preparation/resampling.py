@@ -82,20 +82,21 @@ def image(
     )
     # Only the voxels that have a weight are touched: a crop costs what the crop is.
     planes, rows, columns = (_used(matrix) for matrix in (plane, row, column))
-    down = row[:, rows]
-    across = np.ascontiguousarray(column[:, columns].toarray().T)
-    flat = np.empty((planes.stop - planes.start, axes[1].count, axes[2].count), np.float32)
+    down, across = row[:, rows], column[:, columns]
+    flat = np.empty((planes.stop - planes.start, axes[2].count, axes[1].count), np.float32)
 
     def work(start: int) -> None:
         for number in range(start, min(start + PLANES_AT_ONCE, len(flat))):
             given = array[planes.start + number, rows, columns].astype(np.float32, order="C")
             np.clip(given, lowest, highest, out=given)
-            np.matmul(down @ given, across, out=flat[number])
+            # Sparse, for a dense product's own threads and these ones would wait on each other.
+            flat[number] = across @ np.ascontiguousarray((down @ given).T)
 
     with ThreadPoolExecutor(_threads()) as pool:
         list(pool.map(work, range(0, len(flat), PLANES_AT_ONCE)))
-    answer = plane[:, planes] @ flat.reshape(len(flat), -1)
-    return np.asarray(answer).reshape([axis.count for axis in axes])
+    answer = np.asarray(plane[:, planes] @ flat.reshape(len(flat), -1))
+    sides = [axes[axis].count for axis in (0, 2, 1)]
+    return np.ascontiguousarray(answer.reshape(sides).transpose(0, 2, 1))
 
 
 def nearest(array: Array, axes: Sequence[Axis], *, beyond: int = 0) -> Array:
