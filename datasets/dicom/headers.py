@@ -395,7 +395,8 @@ def _facts(values: Values) -> dict[str, str | float]:
             if number is not None:
                 facts[fact] = int(number) if number == int(number) else number
         else:
-            facts[fact] = text.replace("\\", " ")
+            # What a terminal would obey stays out.
+            facts[fact] = "".join(c for c in text.replace("\\", " ") if c.isprintable())[:64]
     return facts
 
 

@@ -15,14 +15,13 @@ import numpy as np
 import pydicom
 from pydicom.pixels.utils import pixel_array
 
-from fieldsight.datasets.dicom.headers import BIG_ENDIAN, DAMAGE, NATIVE, Image
+from fieldsight.datasets.dicom.headers import BIG_ENDIAN, DAMAGE, DEFLATED, NATIVE, Image
 from fieldsight.datasets.sample import Array
 
 AIR = -1000  # Hounsfield units
 LOWEST = -1500  # Hounsfield units: no body and no noise is below, only what a scanner pads with
 TISSUE = -900  # Hounsfield units: a padding value from here on also occurs within the body
 LARGEST_SIDE = 8192  # voxels of a row or column: beyond, the header is wrong
-DEFLATED = "1.2.840.10008.1.2.1.99"
 
 T = TypeVar("T")
 R = TypeVar("R")

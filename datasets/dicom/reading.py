@@ -41,6 +41,11 @@ def read(found: Series, name: str) -> Volume:
         images = series.without_copies(found.images, notes)
         _check_rescale(images, notes)
         ordered, grid, values = _planes(images, notes)
+        if ordered[0].intercept is None and int(values.min()) >= 0:
+            raise ValueError(
+                "Hounsfield units were needed. Received: stored values from 0 on, and no "
+                "RescaleIntercept to tell what they mean"
+            )
         values, affine = _squared(values, grid, notes)
         _complete(values, grid, notes)
     except ValueError as error:

@@ -84,7 +84,7 @@ def _series(members: list[Image]) -> Series:
         kept = original
     elif not original:
         notes.append("the header calls all images DERIVED; they are taken for slices all the same")
-    kept = _without_strays(kept, notes)
+    kept = _with_places(_without_strays(kept, notes), notes)
     return Series(tuple(kept), tuple(notes))
 
 
@@ -100,6 +100,8 @@ def _why_not(image: Image) -> str:
         return f"modality {header.modality[:16]}, no CT"
     if header.sop_class and header.sop_class not in CT_CLASSES:
         return "of a kind that is no CT image"
+    if not header.rows or not header.columns:
+        return "without an image: cut off?"
     if words & {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}:
         return "localizer"
     if _is_derived(image) and words & NOT_SLICES:
@@ -133,6 +135,18 @@ def _without_strays(images: list[Image], notes: list[str]) -> list[Image]:
     notes.append(f"left out: {_count(number, 'image')} across all others, as localizers lie")
     strays = {id(image) for image, is_across in zip(known, across, strict=True) if is_across}
     return [image for image in images if id(image) not in strays]
+
+
+def _with_places(images: list[Image], notes: list[str]) -> list[Image]:
+    """Without the few that don't say where they lie, in a series whose others do."""
+    placed = [
+        image for image in images if None not in (image.position, image.orientation, image.spacing)
+    ]
+    lacking = len(images) - len(placed)
+    if not 0 < lacking <= min(FEW, len(images) // 4):
+        return images
+    notes.append(f"left out: {_count(lacking, 'image')} without a place in the patient")
+    return placed
 
 
 def check_alike(images: Sequence[Image]) -> None:
