@@ -44,19 +44,25 @@ def outliner(sizes: Sizes) -> keras.Model:
     return keras.Model(inputs, inner(_windowed(inputs)), name="outliner")
 
 
-def judge(sizes: Sizes) -> keras.Model:
+def judge(sizes: Sizes, finder: keras.Model | None = None) -> keras.Model:
     """What says of a crop's middle whether it is a nodule, and if so how suspicious.
+
+    Args:
+        sizes: of the networks.
+        finder: a trained one, whose way down the judge's begins as: nodules are few.
 
     Returns:
         An uncompiled model from `(batch, crop, crop, crop, 1)` Hounsfield units to two logits.
     """
-    inputs = keras.Input((sizes.crop,) * 3 + (1,), name="hounsfield")
-    x = _windowed(inputs)
-    for stage, filters in enumerate(sizes.judge):
-        x = _block(x, filters, 1 if stage == 0 else 2, f"stage{stage}")
+    below = backbone((*(sizes.crop,) * 3, 1), sizes)
+    if finder is not None:
+        for layer in below.layers:
+            if layer.weights:
+                layer.set_weights(finder.get_layer(layer.name).get_weights())
+    x = below.output
     # The middle is what is asked about, and the whole what lies around it.
-    middle = x.shape[1] // 4
-    inside = blocks.cropped(x, [(middle, x.shape[1] - 3 * middle)] * 3, name="middle")
+    beside = x.shape[1] // 3
+    inside = blocks.cropped(x, [(beside, beside)] * 3, name="middle")
     pooled = [
         blocks.global_average(x, name="around"),
         blocks.global_average(inside, name="average"),
@@ -64,7 +70,7 @@ def judge(sizes: Sizes) -> keras.Model:
     ]
     x = layers.Concatenate(name="features")(pooled)
     x = layers.Dropout(0.3, name="dropout")(x)
-    return keras.Model(inputs, blocks.logits(x, 2), name="judge")
+    return keras.Model(below.input, blocks.logits(x, 2), name="judge")
 
 
 def backbone(shape: Sequence[int | None], sizes: Sizes) -> keras.Model:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldsight.core.inspection import grad_cam
-from fieldsight.core.runtime import predictor
 from fieldsight.datasets.findings import Finding
 from fieldsight.datasets.volume import Volume
-from fieldsight.pipelines.lung import _detector, _segmenter, _suspicion
+from fieldsight.pipelines.lung import _detector, _networks, _segmenter, _suspicion
 from fieldsight.pipelines.lung._cases import Case
 from fieldsight.pipelines.lung._montage import Heat
 from fieldsight.pipelines.lung._patches import around, corner_around
+from fieldsight.pipelines.lung._recipes import Sizes
 from fieldsight.pipelines.lung._suspicion import Calibration
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 JUDGED = 48  # candidates of a scan at most that the judge sees
-TOLERANCE = 1e-2  # of another runtime than Keras; what bfloat16 needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,9 @@ class LungModel:
         judge: of nodules and suspicion.
         outliner: of masks; None where it was trained on data without any.
         calibration: of its probabilities.
+        sizes: of the networks.
         spacing_mm: of the grid it was trained on.
         threshold: from which probability a candidate is a finding.
-        fast: whether other runtimes are tried than Keras.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class LungModel:
         outliner: keras.Model | None,
         *,
         calibration: Calibration,
+        sizes: Sizes,
         spacing_mm: float,
         threshold: float,
-        fast: bool = True,
     ) -> None:
         self.networks = {"finder": finder, "judge": judge, "outliner": outliner}
         self.calibration, self.spacing_mm, self.threshold = calibration, spacing_mm, threshold
-        self.crop = int(judge.input_shape[1])
+        self.sizes, self.crop = sizes, sizes.crop
         self.run = {
-            name: running(network, fast=fast)
+            name: network.predict_on_batch if name != "finder" else network
             for name, network in self.networks.items()
             if network is not None
         }
@@ -135,11 +135,6 @@ class LungModel:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def running(network: keras.Model, *, fast: bool) -> Any:
-    """What runs a network: the fastest that agrees with Keras, or Keras itself."""
-    return predictor(network, tolerance=TOLERANCE) if fast else network.predict_on_batch
-
-
 def marks_of(found: _detector.Candidates, logits: Array, calibration: Calibration) -> Marks:
     """Candidates with the judge's logits as a model's answer."""
     nodule, suspicion = calibration.nodule(found, logits), calibration.suspicion(logits)
@@ -153,36 +148,58 @@ def marks_of(found: _detector.Candidates, logits: Array, calibration: Calibratio
     )
 
 
-def load(found: ModelFile, *, fast: bool = True) -> LungModel:
-    """The model in a file.
+def load(found: ModelFile) -> LungModel:
+    """The model in a file, computing in bfloat16 where this processor has it.
+
+    Keras in bfloat16 was as fast on whole scans as OpenVINO in it, which takes ten seconds to be
+    made ready and some more for each new size of a scan (docs/measurements.md).
 
     Raises:
         CommandError: if the file is no lung model, or a part of it can't be loaded.
     """
+    from fieldsight.pipelines import _training
     from fieldsight.pipelines._models import load_model, load_part
 
     facts: Mapping[str, Any] = found.card.facts
+    sizes = Sizes.from_dict(facts["sizes"])
+    fast = _training.device_kind() != "cpu" or _training.processor_has_bfloat16()
+    policy = "mixed_bfloat16" if fast else "float32"
+    outliner = load_part(found.path, "outliner") if facts["outlines"] else None
     return LungModel(
-        load_model(found.path),
-        load_part(found.path, "judge"),
-        load_part(found.path, "outliner") if facts["outlines"] else None,
+        in_policy(policy, load_model(found.path), lambda: _networks.finder(sizes)),
+        in_policy(policy, load_part(found.path, "judge"), lambda: _networks.judge(sizes)),
+        outliner and in_policy(policy, outliner, lambda: _networks.outliner(sizes)),
         calibration=Calibration.from_dict(facts["calibration"]),
+        sizes=sizes,
         spacing_mm=float(facts["spacing_mm"]),
         threshold=float(facts["threshold"]),
-        fast=fast,
     )
 
 
-def in_float32(network: keras.Model, build: Any) -> keras.Model:
-    """The same network computing in float32, whatever it was trained in: it runs anywhere."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+    """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
     try:
-        copy: keras.Model = build()
+        copy = build()
     finally:
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(before)
     copy.set_weights(network.get_weights())
     return copy
+
+
+def in_float32(model: LungModel) -> dict[str, keras.Model]:
+    """The networks of a model as they are saved."""
+    built = {
+        "finder": _networks.finder,
+        "judge": _networks.judge,
+        "outliner": _networks.outliner,
+    }
+    return {
+        name: in_policy("float32", network, functools.partial(built[name], model.sizes))
+        for name, network in model.networks.items()
+        if network is not None
+    }
 
 
 def findings_of(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from fieldsight.pipelines._training import Recipe
 
@@ -19,8 +20,13 @@ class Sizes:
     blocks: tuple[int, ...] = (1, 2, 2)  # residual blocks, alike
     pyramid: int = 32  # of its way back and its heads
     outliner: int = 12  # of the first level
-    judge: tuple[int, ...] = (16, 32, 64)
     crop: int = 24  # voxels of a side that outliner and judge see; a multiple of 8
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Sizes:
+        """From the model's card, where tuples are lists."""
+        given: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**given)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

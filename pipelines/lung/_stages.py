@@ -116,23 +116,19 @@ def fit(cohort: Cohort, way: Way, run: Run, say: Say) -> Trained:
     outliner = None
     if drawn is not None:
         outliner, history["outliner"] = drawn
-        outliner = _reading.in_float32(outliner, lambda: _networks.outliner(way.sizes))
     seconds["train_outliner"] = time.perf_counter() - began
 
     began = time.perf_counter()
-    finder = _reading.in_float32(finder, lambda: _networks.finder(way.sizes))
-    searching = _reading.running(finder, fast=True)
     say("candidates of the patients that are learned from")
-    found = [_detector.search(searching, case) for case in marked]
+    found = [_detector.search(finder, case) for case in marked]
     seconds["candidates"] = time.perf_counter() - began
 
     began = time.perf_counter()
     say("judge")
     judge, history["judge"] = _suspicion.train(
         marked, found, way.sizes, way.judge, way.judge_steps, run.folder / "judge",
-        _told(run, "judge"),
+        _told(run, "judge"), finder=finder,
     )  # fmt: skip
-    judge = _reading.in_float32(judge, lambda: _networks.judge(way.sizes))
     seconds["train_judge"] = time.perf_counter() - began
 
     began = time.perf_counter()
@@ -151,7 +147,7 @@ def calibrated(
     """The networks as one model whose probabilities and threshold rest on validation scans."""
     model = LungModel(
         finder, judge, outliner, calibration=_suspicion.Calibration(),
-        spacing_mm=way.spacing_mm, threshold=0.5,
+        sizes=way.sizes, spacing_mm=way.spacing_mm, threshold=0.5,
     )  # fmt: skip
     found = [_detector.search(model.run["finder"], case, most=_reading.JUDGED) for case in val]
     logits = [

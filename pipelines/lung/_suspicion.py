@@ -98,12 +98,17 @@ def train(
     steps: int,
     folder: Path,
     on_epoch: OnEpoch | None = None,
+    *,
+    finder: keras.Model,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
-    """Train the judge on the training scans' nodules and on the finder's false alarms."""
+    """Train the judge on the training scans' nodules and on the finder's false alarms.
+
+    It begins with the finder's own features.
+    """
     pairs = enumerate(zip(cases, found, strict=True))
     crops = [crop for i, (case, marks) in pairs for crop in crops_of(i, case, marks)]
     draw = JudgeCrops(cases, crops, side=sizes.crop, batch_size=recipe.batch_size)
-    model = _networks.judge(sizes)
+    model = _networks.judge(sizes, finder)
     rate = _training.learning_rate_schedule(recipe, recipe.epochs * steps)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     model.compile(optimizer, BinaryFocal(alpha=0.5, gamma=0.0, per="element"))

@@ -232,7 +232,7 @@ def _card(run: Run, cohort: Cohort, trained: Trained, figures: Mapping[str, floa
             "threshold": model.threshold,
             "calibration": model.calibration.to_dict(),
             "outlines": model.networks["outliner"] is not None,
-            "crop_voxels": model.crop,
+            "sizes": dataclasses.asdict(model.sizes),
             "window_hu": list(_window()),
             "split": cohort.how,
         },
@@ -255,11 +255,11 @@ def _keep(
     """The model, one patient's answers, the pictures and the report go into the run."""
     from fieldsight.pipelines._models import ModelFile, save_model
     from fieldsight.pipelines.lung import _pictures
+    from fieldsight.pipelines.lung._reading import in_float32
 
     file = run.folder / "model.keras"
-    networks = dict(trained.model.networks)
-    finder = networks.pop("finder")
-    parts = {name: network for name, network in networks.items() if network is not None}
+    parts = in_float32(trained.model)
+    finder = parts.pop("finder")
     card = save_model(finder, file, _card(run, cohort, trained, figures), parts)
     run.model(
         file,
