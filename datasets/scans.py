@@ -143,7 +143,7 @@ def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Imag
         *(image.header.private for result in results for image in result.images or ())
     )
     broken = [
-        f"{_without(words, result.place.source.label)} ({result.trouble})"
+        f"{headers.anonymous(result.place.source.label, words)} ({result.trouble})"
         for result in results
         if result.trouble
     ]
@@ -243,7 +243,3 @@ def _named(found: Iterable[tuple[str, frozenset[str], Found]]) -> list[Found]:
 def _plain(name: str, private: frozenset[str], number: int) -> str:
     told = not name or any(word in name.lower() for word in private)
     return f"series-{number}" if told else name
-
-
-def _without(private: frozenset[str], label: str) -> str:
-    return "a file" if any(word in label.lower() for word in private) else label

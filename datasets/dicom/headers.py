@@ -171,10 +171,23 @@ class Image:
     acquisition: int | None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all its pixels are there, as far as that shows without decoding them."""
+        header = self.header
+        if header.pixel_offset is None:
+            return header.pixel_bytes is not None
+        return (header.pixel_bytes or 0) >= header.plane_bytes * (self.frame or 1)
+
+    @property
     def label(self) -> str:
         """The file's name, and the frame's number where there are frames."""
-        name = self.header.source.label
+        name = anonymous(self.header.source.label, self.header.private)
         return name if self.frame is None else f"{name}, frame {self.frame}"
+
+
+def anonymous(name: str, private: frozenset[str]) -> str:
+    """A file's name, unless it holds a word that tells who the patient is."""
+    return "a file" if any(word in name.lower() for word in private) else name
 
 
 def read(source: Source) -> list[Image] | None:

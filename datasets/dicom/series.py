@@ -212,7 +212,7 @@ def without_copies(images: Sequence[Image], notes: list[str]) -> list[Image]:
         notes: what is found is added to them.
     """
     first: dict[tuple[str, int | None], Image] = {}
-    for image in images:
+    for image in sorted(images, key=lambda image: not image.is_whole):
         first.setdefault((image.header.sop_instance or image.label, image.frame), image)
     kept = list(first.values())
     if len(kept) < len(images):
@@ -249,9 +249,10 @@ def _by_acquisition(images: Sequence[Image]) -> list[list[Image]]:
 def _first_of_each(
     images: Sequence[Image], places: list[list[int]], notes: list[str]
 ) -> list[Image]:
-    def rank(index: int) -> tuple[int, int, str]:
-        header = images[index].header
-        return images[index].acquisition or 0, header.instance or 0, header.sop_instance
+    def rank(index: int) -> tuple[bool, int, int, str]:
+        image, header = images[index], images[index].header
+        number = header.instance or 0
+        return not image.is_whole, image.acquisition or 0, number, header.sop_instance
 
     kept = [images[min(place, key=rank)] for place in places]
     doubled = [place for place in places if len(place) > 1]

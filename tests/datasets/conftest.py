@@ -68,3 +68,25 @@ def unprivileged() -> Callable[[], contextlib.AbstractContextManager[None]]:
             os.seteuid(0)
 
     return context
+
+
+@pytest.fixture(scope="session")
+def ct_files() -> ModuleType:
+    """The module that writes CT series."""
+    spec = importlib.util.spec_from_file_location("fieldsight_test_ct_files", HERE / "ct_files.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def lung_series() -> Path:
+    """The folder of the real series; skips where it is absent."""
+    beside = HERE.parents[2] / "shared" / "data"
+    data = Path(os.environ.get("FIELDSIGHT_DATA", beside))
+    folder = data / "lung" / "lung_pet_ct_dx" / "A0001"
+    if not folder.is_dir():
+        pytest.skip(f"the real series isn't in {folder}; name its data folder in FIELDSIGHT_DATA")
+    return folder
