@@ -45,7 +45,7 @@ def places(paths: Iterable[str | os.PathLike[str]], notes: list[str]) -> Iterato
     for given in paths:
         path = Path(given).expanduser()
         if path.is_dir():
-            listed: Iterable[str] = _walked(os.fspath(path))
+            listed: Iterable[str] = _walked(os.fspath(path), notes)
         elif path.is_file():
             listed = _indexed(path, notes) if path.name.upper() == INDEX else [os.fspath(path)]
         else:
@@ -62,10 +62,14 @@ def places(paths: Iterable[str | os.PathLike[str]], notes: list[str]) -> Iterato
                 yield from _of_file(file, notes)
 
 
-def _walked(root: str) -> Iterator[str]:
+def _walked(root: str, notes: list[str]) -> Iterator[str]:
     """Files below a folder, links followed; each folder once, whatever links lead back to it."""
     seen: set[tuple[int, int]] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+
+    def closed(_: OSError) -> None:
+        notes.append("passed over: a folder that can't be read; check its permissions")
+
+    for folder, below, names in os.walk(root, onerror=closed, followlinks=True):
         status = os.stat(folder)  # noqa: PTH116
         if (status.st_dev, status.st_ino) in seen:
             below.clear()
@@ -114,10 +118,10 @@ def _indexed(path: Path, notes: list[str]) -> list[str]:
         listed = [_parts(record.get("ReferencedFileID")) for record in records]
     except DAMAGE:
         notes.append(f"{path.name}: it can't be read; the folder it lies in was searched instead")
-        return list(_walked(os.fspath(path.parent)))
+        return list(_walked(os.fspath(path.parent), notes))
     root = os.fspath(path.parent)
     # Names on a disc are in capitals, and lower case after some copying.
-    there = {os.path.relpath(file, root).casefold(): file for file in _walked(root)}
+    there = {os.path.relpath(file, root).casefold(): file for file in _walked(root, notes)}
     wanted = [os.path.join(*parts).casefold() for parts in listed if parts]  # noqa: PTH118
     files = [there[name] for name in wanted if name in there]
     if len(files) < len(wanted):

@@ -70,7 +70,7 @@ def size(path: str | Path) -> tuple[int, int, int]:
     return _information(Path(path))[1]
 
 
-def read(path: Path, name: str) -> Volume:
+def read(path: Path, name: str, series_uid: str) -> Volume:
     """The volume of a file.
 
     Axes are put in the order in which planes lie nearest to axial; nothing is turned over.
@@ -78,6 +78,7 @@ def read(path: Path, name: str) -> Volume:
     Args:
         path: the file.
         name: of the volume, and for messages.
+        series_uid: of the volume.
 
     Raises:
         DataError: if it can't be read, isn't a volume in grey, or can't be Hounsfield units.
@@ -107,7 +108,7 @@ def read(path: Path, name: str) -> Volume:
             f"slices of {step:.4g} mm: over {THICK_MM} mm is outside LUNA16's domain, and small "
             "nodules may not be seen"
         )
-    return Volume(hounsfield, affine, name=name, series_uid=stem(path.name), notes=tuple(notes))
+    return Volume(hounsfield, affine, name=name, series_uid=series_uid, notes=tuple(notes))
 
 
 def _information(path: Path, name: str = "") -> tuple[Any, tuple[int, int, int]]:

@@ -209,14 +209,14 @@ def _on_disk(paths: Iterable[str | None]) -> tuple[Path, ...]:
 
 def _file_loader(place: Place) -> Callable[[str], Volume]:
     def load(name: str) -> Volume:
-        path = place.source.path
+        path, uid = place.source.path, image_files.stem(place.source.label)
         if path is not None:
-            return image_files.read(Path(path), name)
+            return image_files.read(Path(path), name, uid)
         if place.archive is None:
             raise DataError(f"{name}: its file was needed. Received: none. Search again.")
         folder, unpacked = _scan_archives.unpack_image(place.archive, place.source, name)
         with folder:
-            return image_files.read(unpacked, name)
+            return image_files.read(unpacked, name, uid)
 
     return load
 

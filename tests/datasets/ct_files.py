@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -66,9 +66,9 @@ def save(data: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Pat
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = data.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
+    meta.TransferSyntaxUID = UID(syntax)
     data["PixelData"].VR = "OW"
-    file = FileDataset(None, data, file_meta=meta, preamble=b"\0" * 128)
+    file = FileDataset("", data, file_meta=meta, preamble=b"\0" * 128)
     path.parent.mkdir(parents=True, exist_ok=True)
     file.save_as(path, enforce_file_format=True)
     return path
@@ -110,7 +110,7 @@ def write(
         number = len(values) - plane
         data = slice_of(
             image,
-            position=np.asarray(origin) + plane * step * normal,
+            position=(np.asarray(origin) + plane * step * normal).tolist(),
             orientation=orientation,
             series=series,
             number=number,
