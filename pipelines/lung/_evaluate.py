@@ -15,12 +15,14 @@ from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder, write_atomically
 from fieldsight.pipelines.lung._predict import MAKE_WITH, SIMULATED
+from fieldsight.pipelines.lung._prepare import PREPARED
 from fieldsight.pipelines.lung._train import progress, show
 
 if TYPE_CHECKING:
     from fieldsight.pipelines._models import ModelFile
     from fieldsight.pipelines.lung import Evaluate
     from fieldsight.pipelines.lung._comparison import Read
+    from fieldsight.pipelines.lung._scores import Scores
 
 
 def evaluate(settings: Evaluate) -> int:
@@ -37,8 +39,9 @@ def evaluate(settings: Evaluate) -> int:
     from fieldsight.pipelines.lung._cases import cases_of
 
     model = _reading.load(file)
+    cache = None if settings.cache is None else settings.cache / PREPARED
     told = progress(f"reading and preparing {len(found)} scans at {model.spacing_mm:g} mm")
-    cases, failures = cases_of(found.scans, model.spacing_mm, settings.cache, progress=told)
+    cases, failures = cases_of(found.scans, model.spacing_mm, cache, progress=told)
     for name, reason in failures.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if not any(case.marked for case in cases):
@@ -47,17 +50,20 @@ def evaluate(settings: Evaluate) -> int:
             f"{settings.data}."
         )
     read = _comparison.read(model, cases)
-    figures, tables = _comparison.scores_of(read, model)
+    scores = _comparison.scores_of(model, read)
+    figures = {name: value for name, value in scores.figures.items() if value == value}
     if settings.out is not None:
-        _write(settings.out, read, file, figures)
+        _write(settings.out, read, scores, file, figures)
     if settings.json:
         print(json.dumps({**figures, "model": file.title, "failed": len(failures)}))
     else:
-        show(tables, [f"scored: {file.title} on {found.name}, {len(cases)} scans"])
+        show(scores.tables, [f"scored: {file.title} on {found.name}, {len(cases)} scans"])
     return 1 if failures else 0
 
 
-def _write(folder: Path, read: Read, file: ModelFile, figures: dict[str, float]) -> None:
+def _write(
+    folder: Path, read: Read, scores: Scores, file: ModelFile, figures: dict[str, float]
+) -> None:
     """The candidates in LUNA16's form, the figures and the free-response curve."""
     from fieldsight.pipelines import _figures
     from fieldsight.pipelines.lung import _pictures
@@ -72,6 +78,5 @@ def _write(folder: Path, read: Read, file: ModelFile, figures: dict[str, float])
     write_atomically(folder / "candidates.csv", text.getvalue().encode())
     content: dict[str, Any] = {"model": file.title, "simulated": file.card.simulated, **figures}
     write_atomically(folder / "figures.json", json.dumps(content, indent=2).encode())
-    groups = [case.group for case in read.cases if case.marked]
-    drawn = _pictures.free_response({"network": (read.froc, groups)}, data=file.title)
-    _figures.save(drawn, folder / "froc.png")
+    for name, (_, _, drawn) in _pictures.drawn_of(scores, file.title).items():
+        _figures.save(drawn, folder / f"{name}.png")

@@ -12,8 +12,8 @@ import keras
 from keras import layers
 
 from fieldsight.core import blocks
-from fieldsight.core.architectures import unet
 from fieldsight.core.architectures.detector import detector
+from fieldsight.core.architectures.unet import unet_on
 from fieldsight.pipelines.lung._recipes import Sizes
 
 WINDOW = (-1200.0, 600.0)  # Hounsfield units: what is darker or brighter tells nothing of a nodule
@@ -31,17 +31,19 @@ def finder(sizes: Sizes) -> keras.Model:
     return detector(backbone(shape, sizes), stride=STRIDE, filters=sizes.pyramid, name="finder")
 
 
-def outliner(sizes: Sizes) -> keras.Model:
+def outliner(sizes: Sizes, finder: keras.Model | None = None) -> keras.Model:
     """A U-Net that outlines the nodule in the middle of a crop.
+
+    Args:
+        sizes: of the networks.
+        finder: a trained one, whose way down the outliner's begins as: nodules are few.
 
     Returns:
         An uncompiled model from `(batch, crop, crop, crop, 1)` Hounsfield units to one logit a
         voxel.
     """
-    shape = (sizes.crop,) * 3 + (1,)
-    inputs = keras.Input(shape, name="hounsfield")
-    inner = unet(shape, 1, filters=sizes.outliner, depth=2, residual=True, normalization=True)
-    return keras.Model(inputs, inner(_windowed(inputs)), name="outliner")
+    below = _begun(sizes, finder)
+    return unet_on(below, 1, filters=sizes.outliner, name="outliner")
 
 
 def judge(sizes: Sizes, finder: keras.Model | None = None) -> keras.Model:
@@ -54,11 +56,7 @@ def judge(sizes: Sizes, finder: keras.Model | None = None) -> keras.Model:
     Returns:
         An uncompiled model from `(batch, crop, crop, crop, 1)` Hounsfield units to two logits.
     """
-    below = backbone((*(sizes.crop,) * 3, 1), sizes)
-    if finder is not None:
-        for layer in below.layers:
-            if layer.weights:
-                layer.set_weights(finder.get_layer(layer.name).get_weights())
+    below = _begun(sizes, finder)
     x = below.output
     # The middle is what is asked about, and the whole what lies around it.
     beside = x.shape[1] // 3
@@ -71,6 +69,16 @@ def judge(sizes: Sizes, finder: keras.Model | None = None) -> keras.Model:
     x = layers.Concatenate(name="features")(pooled)
     x = layers.Dropout(0.3, name="dropout")(x)
     return keras.Model(below.input, blocks.logits(x, 2), name="judge")
+
+
+def _begun(sizes: Sizes, finder: keras.Model | None) -> keras.Model:
+    """The backbone on crops, with a finder's weights."""
+    below = backbone((*(sizes.crop,) * 3, 1), sizes)
+    if finder is not None:
+        for layer in below.layers:
+            if layer.weights:
+                layer.set_weights(finder.get_layer(layer.name).get_weights())
+    return below
 
 
 def backbone(shape: Sequence[int | None], sizes: Sizes) -> keras.Model:

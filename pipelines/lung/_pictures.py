@@ -5,55 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fieldsight.core.metrics.froc import Froc
     from fieldsight.pipelines._models import Card
     from fieldsight.pipelines._run import Run
     from fieldsight.pipelines.lung._cohort import Cohort
     from fieldsight.pipelines.lung._comparison import Comparison
+    from fieldsight.pipelines.lung._scores import Scores
     from fieldsight.pipelines.lung._stages import Trained
-
-RATES = (0.125, 0.25, 0.5, 1, 2, 4, 8)
-
-
-def free_response(curves: Mapping[str, tuple[Froc, list[str]]], *, data: str) -> Figure:
-    """Sensitivity by false positives a scan, with bootstrap bands over patients.
-
-    Args:
-        curves: by method, its result and the patient of each scan.
-        data: what was scored.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    from fieldsight.pipelines import _figures
-
-    with mpl.rc_context(_figures.STYLE):
-        figure = Figure(figsize=(_figures.WIDTH, 5.6), layout="constrained")
-        axes = figure.subplots()
-        grid = np.geomspace(RATES[0], RATES[-1], 60)
-        looks = ((_figures.BLUE, "-"), (_figures.VERMILLION, "--"), (_figures.GREEN, "-."))
-        for (name, (result, groups)), (colour, line) in zip(curves.items(), looks, strict=False):
-            band = result.sensitivity_interval(grid.tolist(), groups=groups, resamples=400)
-            label = f"{name}: CPM {result.cpm():.3f}"
-            axes.fill_between(grid, band.low, band.high, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(grid, band.value, line, color=colour, linewidth=2, label=label)
-            points = result.sensitivity(RATES)
-            axes.plot(RATES, points, "o", color=colour, markersize=4)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(RATES, [f"1/{round(1 / r)}" if r < 1 else str(r) for r in RATES])
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("false positives a scan")
-        axes.set_ylabel("share of nodules found")
-        axes.set_title(f"Free response\n{data}", fontsize=10)
-        axes.legend(loc="upper left")
-        return figure
 
 
 def report(
@@ -80,14 +42,8 @@ def report(
     from fieldsight.pipelines.lung import _outputs
 
     word = "SIMULATED patients" if cohort.simulated else cohort.name
-    test = f"{word}, test split, {comparison.test.froc.scans} scans"
-    drawn: dict[str, tuple[str, str, Any]] = {
-        "froc": (
-            "Free response",
-            "Marks within a nodule's radius hit it. Bands: 95 %, bootstrap over patients.",
-            free_response(curves_of(comparison), data=test),
-        )
-    }
+    test = f"{word}, test split, {len(cohort.test)} scans"
+    drawn = drawn_of(comparison.scores, test)
     for name, history in trained.history.items():
         drawn[f"curves_{name}"] = (
             f"Learning curves of the {name}",
@@ -122,7 +78,24 @@ def report(
     run.artifact(page)
 
 
-def curves_of(comparison: Comparison) -> dict[str, tuple[Froc, list[str]]]:
-    """What is drawn: the network and the blobs."""
-    groups = [case.group for case in comparison.test.cases if case.marked]
-    return {"network": (comparison.test.froc, groups), "blobs": (comparison.blobs, groups)}
+def drawn_of(scores: Scores, data: str) -> dict[str, tuple[str, str, Figure]]:
+    """The curves of scores, by file name, with title and caption."""
+    from fieldsight.pipelines.lung import _curves
+
+    if scores.froc is None:
+        return {}
+    methods = {"network": (scores.froc, scores.groups)}
+    if scores.blobs is not None:
+        methods["blobs"] = (scores.blobs, scores.groups)
+    return {
+        "froc": (
+            "Free response",
+            "Marks within a nodule's radius hit it. Bands: 95 %, bootstrap over patients.",
+            _curves.free_response(methods, data=data),
+        ),
+        "calibration": (
+            "Calibration",
+            "What was said of each candidate, against how often it was a nodule.",
+            _curves.calibration({"a nodule": (scores.said, scores.right)}, data=data),
+        ),
+    }

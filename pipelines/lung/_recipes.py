@@ -87,8 +87,8 @@ QUICK = Way(
         steps=30,
         side=32,
     ),
-    outliner=Recipe(epochs=8, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
-    outliner_steps=12,
+    outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
+    outliner_steps=20,
     judge=Recipe(epochs=10, batch_size=32, learning_rate=3e-3, weight_decay=1e-2),
     judge_steps=12,
 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from fieldsight.core.losses import SoftDice
+from fieldsight.core.losses import binary_focal, soft_dice
 from fieldsight.datasets.lung_preparation import onto_volume
 from fieldsight.datasets.volume import Volume
 from fieldsight.pipelines import _training
@@ -35,6 +35,7 @@ from fieldsight.pipelines.lung._recipes import Sizes
 Array = NDArray[Any]
 
 SHIFT_MM = 3.0  # how far a candidate's centre may lie from the nodule's
+FEW = -2.0  # the logit of a voxel before training
 VALIDATED = 96  # crops at most that are followed
 
 
@@ -109,6 +110,12 @@ class OutlinerCrops:
         return (cut(labels, corner, self.side, 0) == label).astype(np.float32)
 
 
+def overlap(y_true: Any, y_pred: Any) -> Any:
+    """Soft Dice, and the focal loss, which tells every voxel its way from the first step on."""
+    each = binary_focal(y_true, y_pred, alpha=0.5, gamma=2.0, per="positive")
+    return soft_dice(y_true, y_pred) + each
+
+
 def train(
     cases: Sequence[Case],
     val: Sequence[Case],
@@ -117,15 +124,22 @@ def train(
     steps: int,
     folder: Path,
     on_epoch: OnEpoch | None = None,
+    *,
+    finder: keras.Model,
 ) -> tuple[keras.Model, dict[str, list[float]]] | None:
-    """Train the outliner on the nodules that are outlined; None where none is."""
+    """Train the outliner on the nodules that are outlined; None where none is.
+
+    It begins with the finder's own features.
+    """
     draw = OutlinerCrops(cases, side=sizes.crop, batch_size=recipe.batch_size)
     if not len(draw):
         return None
     followed = OutlinerCrops(val, side=sizes.crop, batch_size=1)
-    model = _networks.outliner(sizes)
+    model = _networks.outliner(sizes, finder)
     rate = _training.learning_rate_schedule(recipe, recipe.epochs * steps)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay), SoftDice())
+    # Nearly all voxels are background: said at the start, it needn't be learned.
+    model.get_layer("pixel_logits").bias.assign([FEW])
+    model.compile(keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay), overlap)
     fitted = _training.fit(
         model, Batches(draw, steps, recipe.seed), recipe,
         validation=followed.all(VALIDATED) if len(followed) else None, monitor="val_loss",

@@ -111,7 +111,7 @@ def fit(cohort: Cohort, way: Way, run: Run, say: Say) -> Trained:
     say("outliner")
     drawn = _segmenter.train(
         cohort.train, cohort.val, way.sizes, way.outliner, way.outliner_steps,
-        run.folder / "outliner", _told(run, "outliner"),
+        run.folder / "outliner", _told(run, "outliner"), finder=finder,
     )  # fmt: skip
     outliner = None
     if drawn is not None:

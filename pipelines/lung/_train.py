@@ -147,41 +147,16 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     seconds |= trained.seconds
     began = time.perf_counter()
     _say("scoring the test patients, once")
-    comparison = _comparison.compare(trained, cohort, _blobs_of(cohort))
+    comparison = _comparison.compare(trained, cohort)
     seconds["test"] = time.perf_counter() - began
     figures = dict(comparison.figures)
     seconds["all"] = time.perf_counter() - started
     figures |= {f"seconds_{name}": value for name, value in seconds.items()}
     run.metrics(figures)
+    run.params({f"blobs_{k}": v for k, v in dataclasses.asdict(comparison.blobs).items()})
     _say("; ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     _keep(run, cohort, trained, comparison, figures)
     return figures, comparison.tables
-
-
-def _blobs_of(cohort: Cohort) -> list[Any]:
-    """STAND-IN until the classical method lands."""
-    import types
-
-    import numpy as np
-    from scipy import ndimage
-
-    found = []
-    for case in cohort.test:
-        image = np.clip(np.asarray(case.image, np.float32), -1000, 100)
-        best = np.full(image.shape, -np.inf, np.float32)
-        for sigma_mm in (1.5, 2.5, 4.0, 7.0):
-            s = sigma_mm / case.spacing_mm
-            best = np.maximum(best, -(s**2) * ndimage.gaussian_laplace(image, s))
-        peaks = (best == ndimage.maximum_filter(best, 5)) & case.lungs
-        places = np.argwhere(peaks)
-        scores = best[peaks]
-        order = np.argsort(-scores)[:50]
-        found.append(
-            types.SimpleNamespace(
-                centres_mm=case.to_world(places[order]), probabilities=scores[order]
-            )
-        )
-    return found
 
 
 def _parameters(way: _recipes.Way, cohort: Cohort, precision: str) -> dict[str, Any]:
