@@ -37,7 +37,7 @@ def chest(
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     extents = np.abs(np.array([320.0, 240.0, height_mm]) @ np.abs(affine[:3, :3]) / steps)
     shape = np.ceil(extents / steps).astype(int)
-    index = np.stack(np.indices(tuple(shape)), axis=-1)
+    index = np.moveaxis(np.indices(tuple(shape)), 0, -1)
     x, y, z = np.moveaxis(index @ affine[:3, :3].T + affine[:3, 3], -1, 0)
     hounsfield = np.full(tuple(shape), float(AIR))
     hounsfield[(x / 150) ** 2 + (y / 110) ** 2 < 1] = TISSUE

@@ -16,7 +16,7 @@ from fieldsight.datasets.lung_preparation.resampling import Axis
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.volume import Volume
 
-VERSION = 1  # of what `prepare` gives: a change of it makes every cached scan a stranger
+VERSION = 2  # of what `prepare` gives: a change of it makes every cached scan a stranger
 WINDOW_HU = (-1200, 600)  # beyond it nothing tells a nodule
 LOWEST_HU = -1024  # what lies below isn't tissue, but what a scanner fills its picture with
 MARGIN_MM = 10.0  # around the lungs' box
