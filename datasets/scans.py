@@ -27,6 +27,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.volume import Volume
 
 Paths = Iterable[str | os.PathLike[str]]
+AT_ONCE = 512  # files whose first bytes are held in memory
 Kind = Literal["dicom", "mhd", "nifti"]
 
 
@@ -128,14 +129,13 @@ class _Read:
 
 def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Image]]:
     """The images of files in their order, with where they were found."""
-
-    def one(place: Place) -> _Read:
-        try:
-            return _Read(place, headers.read(place.source))
-        except ValueError as error:
-            return _Read(place, [], str(error))
-
-    results = side_by_side(one, places)
+    results: list[_Read] = []
+    for first in range(0, len(places), AT_ONCE):
+        some_places = places[first : first + AT_ONCE]
+        # Waiting for disks and networks is done side by side; parsing holds Python's lock, and
+        # threads would only take it from each other.
+        begins = side_by_side(_begins, some_places)
+        results += [_parsed(*pair) for pair in zip(some_places, begins, strict=True)]
     other = sum(result.images is None for result in results)
     if other:
         notes.append(f"passed over: {other:,} file{'s' * (other != 1)} that hold no image")
@@ -150,6 +150,20 @@ def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Imag
     if broken:
         notes.append(f"passed over: {len(broken):,} files can't be read: {some(broken)}")
     return [(result.place, image) for result in results for image in result.images or ()]
+
+
+def _begins(place: Place) -> bytes:
+    try:
+        return headers.start(place.source)
+    except ValueError:
+        return b""  # and what is wrong shows when it is parsed
+
+
+def _parsed(place: Place, begins: bytes) -> _Read:
+    try:
+        return _Read(place, headers.read(place.source, begins))
+    except ValueError as error:
+        return _Read(place, [], str(error))
 
 
 def _of_dicom(images: list[tuple[Place, Image]]) -> Iterator[tuple[str, frozenset[str], Found]]:

@@ -59,6 +59,8 @@ _NAMES = (*IDENTIFYING, *FACTS, *_TEXTS, *_NUMBERS, *_INTEGERS, *_SEQUENCES, "Nu
 _TAGS = {name: BaseTag(tag_for_keyword(name) or 0) for name in _NAMES}
 _WANTED = list(_TAGS.values())
 
+START = 2**14  # bytes in which most headers end
+
 Opener = Callable[[], IO[bytes]]
 
 
@@ -93,10 +95,14 @@ def on_disk(path: str | os.PathLike[str]) -> Source:
     whole = os.fspath(path)
     return Source(
         os.path.basename(whole),  # noqa: PTH119  # many thousands of them: a Path each is slow
-        partial(io.FileIO, whole),
+        partial(_opened, whole),
         whole,
         os.stat(whole).st_size,  # noqa: PTH116
     )
+
+
+def _opened(path: str) -> IO[bytes]:
+    return open(path, "rb", START)  # noqa: PTH123  # a Path each is slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,14 +196,43 @@ def anonymous(name: str, private: frozenset[str]) -> str:
     return "a file" if any(word in name.lower() for word in private) else name
 
 
-def read(source: Source) -> list[Image] | None:
+def start(source: Source) -> bytes:
+    """The first bytes of a file, in which most headers end: to be read ahead, side by side.
+
+    Raises:
+        ValueError: if it can't be read.
+    """
+    try:
+        with source.open() as file:
+            return file.read(START)
+    except DAMAGE as error:
+        raise ValueError(_told(error)) from error
+
+
+def read(source: Source, begins: bytes = b"") -> list[Image] | None:
     """The images of a file, one if it isn't multi-frame; None if it isn't DICOM.
+
+    Args:
+        source: the file.
+        begins: what `start` gave for it, so that the file itself is only opened where its header
+            is longer.
 
     Raises:
         ValueError: if it is DICOM and its header can't be read; says why.
     """
+    if begins:
+        try:
+            images = _parsed(source, lambda: io.BytesIO(begins))
+        except ValueError:
+            images = []
+        if images is None or any(image.header.pixel_bytes is not None for image in images):
+            return images
+    return _parsed(source, source.open)
+
+
+def _parsed(source: Source, opener: Opener) -> list[Image] | None:
     try:
-        with source.open() as file:
+        with opener() as file:
             force = _is_dicom(file)
             if force is None:
                 return None
