@@ -97,7 +97,7 @@ def calibration(
             axes.scatter(*points, sizes, color=_figures.BLUE, ec="white", lw=0.8, zorder=3)
             for x, y, count in zip(*points, curve.counts[used], strict=True):
                 axes.annotate(
-                    f"{count:,}", (x, y), xytext=(0, 9), textcoords="offset points", ha="center",
+                    f"{count:,}", (x, y), xytext=(11, -3), textcoords="offset points",
                     fontsize=8, color=_figures.SOFT,
                 )  # fmt: skip
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
