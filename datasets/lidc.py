@@ -125,7 +125,7 @@ def _scan(series: _series.Folder, name: str, marks: Readings, at_least: int) -> 
     for reading in marks.nodules:
         pixels, z_mm = reading.voxels()
         if len(pixels):
-            outlined.append(_outlined(reading, grid.world(pixels, z_mm), grid))
+            outlined.append(_outlined(reading, pixels, z_mm, grid))
         else:
             row, column, z = reading.middle()
             excluded.append(_point(grid, row, column, z))
@@ -200,8 +200,8 @@ class _Outlined:
     numbers: Array
 
 
-def _outlined(reading: Reading, points_mm: Array, grid: _Grid) -> _Outlined:
-    pixels, z_mm = reading.voxels()
+def _outlined(reading: Reading, pixels: Array, z_mm: Array, grid: _Grid) -> _Outlined:
+    points_mm = grid.world(pixels, z_mm)
     numbers = (np.rint(z_mm / 0.01).astype(np.int64) * ROW + pixels[:, 0]) * COLUMN + pixels[:, 1]
     volume = len(points_mm) * grid.voxel_mm3
     return _Outlined(
