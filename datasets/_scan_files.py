@@ -10,7 +10,7 @@ import pydicom
 
 from fieldsight.datasets import _scan_archives, image_files
 from fieldsight.datasets._scan_archives import Archive
-from fieldsight.datasets.dicom.headers import DAMAGE, Source, on_disk
+from fieldsight.datasets.dicom.headers import DAMAGE, Source, on_disk, quietly
 from fieldsight.datasets.errors import DataError
 
 INDEX = "DICOMDIR"
@@ -114,8 +114,9 @@ def _of_archive(path: Path, notes: list[str]) -> Iterator[Place]:
 def _indexed(path: Path, notes: list[str]) -> list[str]:
     """The files that a DICOMDIR lists, as far as they are there and below its folder."""
     try:
-        records = pydicom.dcmread(path).get("DirectoryRecordSequence") or []
-        listed = [_parts(record.get("ReferencedFileID")) for record in records]
+        with quietly():
+            records = pydicom.dcmread(path).get("DirectoryRecordSequence") or []
+            listed = [_parts(record.get("ReferencedFileID")) for record in records]
     except DAMAGE:
         notes.append(f"{path.name}: it can't be read; the folder it lies in was searched instead")
         return list(_walked(os.fspath(path.parent), notes))

@@ -135,7 +135,8 @@ def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Imag
         # Waiting for disks and networks is done side by side; parsing holds Python's lock, and
         # threads would only take it from each other.
         begins = side_by_side(_begins, some_places)
-        results += [_parsed(*pair) for pair in zip(some_places, begins, strict=True)]
+        with headers.quietly():
+            results += [_parsed(*pair) for pair in zip(some_places, begins, strict=True)]
     other = sum(result.images is None for result in results)
     if other:
         notes.append(f"passed over: {other:,} file{'s' * (other != 1)} that hold no image")

@@ -4,14 +4,16 @@ Values are taken from their bytes, not through pydicom's data elements: that is 
 faster, gives no warning about another's untidy value, and a number that isn't one becomes None.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import struct
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
@@ -19,7 +21,7 @@ from typing import IO, Any
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import BaseTag
 
 from fieldsight.datasets.dicom import enhanced
@@ -27,7 +29,7 @@ from fieldsight.datasets.dicom import enhanced
 # What pydicom raises on damaged files.
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
           RuntimeError, NotImplementedError, OverflowError, RecursionError, struct.error,
-          zlib.error, zipfile.BadZipFile, InvalidDicomError)  # fmt: skip
+          zlib.error, zipfile.BadZipFile, InvalidDicomError, BytesLengthException)  # fmt: skip
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -60,6 +62,15 @@ _TAGS = {name: BaseTag(tag_for_keyword(name) or 0) for name in _NAMES}
 _WANTED = list(_TAGS.values())
 
 START = 2**14  # bytes in which most headers end
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without pydicom's warnings about untidy values: they repeat them, whoever they tell of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pydicom")
+        yield
+
 
 Opener = Callable[[], IO[bytes]]
 

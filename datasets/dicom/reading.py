@@ -7,7 +7,7 @@ import numpy as np
 
 from fieldsight.datasets.dicom import geometry, pixels, series
 from fieldsight.datasets.dicom.geometry import Grid
-from fieldsight.datasets.dicom.headers import Image
+from fieldsight.datasets.dicom.headers import Image, quietly
 from fieldsight.datasets.dicom.series import Series
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
@@ -85,7 +85,8 @@ def _check_rescale(images: Sequence[Image], notes: list[str]) -> None:
 def _planes(images: Sequence[Image], notes: list[str]) -> tuple[list[Image], Grid, Array]:
     """Images in order, their grid, and their values on it; damaged ones are left out."""
     ordered, grid = _ordered(images)
-    values, failures = pixels.read(ordered, grid.places.tolist(), grid.planes)
+    with quietly():
+        values, failures = pixels.read(ordered, grid.places.tolist(), grid.planes)
     if not failures:
         return ordered, grid, values
     named = [

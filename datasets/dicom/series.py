@@ -85,6 +85,9 @@ def _series(members: list[Image]) -> Series:
     elif not original:
         notes.append("the header calls all images DERIVED; they are taken for slices all the same")
     kept = _with_places(_without_strays(kept, notes), notes)
+    # A bolus monitored at one place, or a picture of the dose, is nothing that failed.
+    if len({image.position for image in kept}) < 2 and all(image.position for image in kept):
+        return Series(tuple(kept), tuple(notes), f"{_count(len(kept), 'image')} of one place alone")
     return Series(tuple(kept), tuple(notes))
 
 

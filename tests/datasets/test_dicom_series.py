@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -433,10 +435,20 @@ def test_uneven_steps_are_refused(tmp_path: Path, ct_files: ModuleType) -> None:
         only(tmp_path)
 
 
-def test_a_single_slice_is_no_volume(tmp_path: Path, ct_files: ModuleType) -> None:
-    ct_files.write(tmp_path, ct_files.stored(1))
-    with pytest.raises(DataError, match=r"at least 2 slices were needed\. Received: 1"):
-        only(tmp_path)
+def test_a_single_place_is_no_volume(tmp_path: Path, ct_files: ModuleType) -> None:
+    """A single slice, and a bolus that is monitored at one place."""
+
+    def watched(data: Any, plane: int) -> None:
+        data.ImagePositionPatient = [0, 0, 0]
+
+    ct_files.write(tmp_path / "one", ct_files.stored(1))
+    ct_files.write(tmp_path / "many", ct_files.stored(5), series="1.2.8", edit=watched)
+    searched = scans.search([tmp_path])
+    assert searched.found == ()
+    assert {each.refused for each in searched.refused} == {
+        "1 image of one place alone",
+        "5 images of one place alone",
+    }
 
 
 # L-6
@@ -656,6 +668,31 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(
     ct_files.write(tmp_path, ct_files.stored(3), edit=edit)
     with pytest.raises(DataError, match="65535 x 65535"):
         only(tmp_path)
+
+
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_damaged_bytes_end_in_a_volume_or_in_words(
+    tmp_path: Path, ct_files: ModuleType, multi_frame: bool
+) -> None:
+    """Whatever stands in a header, it is no stack trace, and no warning that repeats it."""
+    rng = np.random.default_rng(1)
+    values = ct_files.stored(6)
+    if multi_frame:
+        data = ct_files.enhanced(values, slopes=[1] * 6, order=range(6))
+        file = ct_files.save(data, tmp_path / "all", ExplicitVRLittleEndian)
+    else:
+        file = ct_files.write(tmp_path, values)[3]
+    whole = file.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, min(len(whole), 1500), 8):
+            damaged[at] = rng.integers(0, 256)
+        file.write_bytes(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for found in scans.find([tmp_path]):
+                with contextlib.suppress(DataError):
+                    scans.read(found)
 
 
 # Multi-frame
