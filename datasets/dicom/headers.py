@@ -1,7 +1,6 @@
 """One DICOM file's header: what a volume needs of it, read without its pixels.
 
-Values are taken from their bytes, not through pydicom's data elements: that is several times
-faster, gives no warning about another's untidy value, and a number that isn't one becomes None.
+A file's first bytes are read ahead; only a header that is longer needs the file itself.
 """
 
 import contextlib
@@ -19,12 +18,10 @@ from functools import partial
 from typing import IO, Any
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.tag import BaseTag
 
 from fieldsight.datasets.dicom import enhanced
+from fieldsight.datasets.dicom.elements import FACTS, IDENTIFYING, WANTED, Values
 
 # What pydicom raises on damaged files.
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
@@ -38,28 +35,6 @@ NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN)
 DEFLATED = "1.2.840.10008.1.2.1.99"
 LARGEST_INFLATED = 2**31  # bytes
 DICOMDIR = "1.2.840.10008.1.3.10"
-
-IDENTIFYING = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs",
-               "PatientBirthName", "PatientMotherBirthName", "PatientBirthDate",
-               "AccessionNumber", "InstitutionName", "ReferringPhysicianName",
-               "PerformingPhysicianName", "OperatorsName",
-               "NameOfPhysiciansReadingStudy", "StationName")  # fmt: skip
-FACTS = {"Manufacturer": "manufacturer", "ManufacturerModelName": "model",
-         "ConvolutionKernel": "kernel", "KVP": "kvp", "XRayTubeCurrent": "tube_current_ma",
-         "SliceThickness": "slice_thickness_mm", "PatientPosition": "patient_position",
-         "ReconstructionDiameter": "reconstruction_diameter_mm",
-         "BodyPartExamined": "body_part"}  # fmt: skip
-_TEXTS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality",
-          "ImageType", "SeriesDescription", "PhotometricInterpretation", "RescaleType")  # fmt: skip
-_NUMBERS = ("SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient",
-            "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
-            "GantryDetectorTilt")  # fmt: skip
-_INTEGERS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
-             "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")  # fmt: skip
-_SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_NAMES = (*IDENTIFYING, *FACTS, *_TEXTS, *_NUMBERS, *_INTEGERS, *_SEQUENCES, "NumberOfFrames")
-_TAGS = {name: BaseTag(tag_for_keyword(name) or 0) for name in _NAMES}
-_WANTED = list(_TAGS.values())
 
 START = 2**14  # bytes in which most headers end
 
@@ -248,9 +223,7 @@ def _parsed(source: Source, opener: Opener) -> list[Image] | None:
             if force is None:
                 return None
             _check_inflation(file)
-            data = pydicom.dcmread(
-                file, stop_before_pixels=True, specific_tags=_WANTED, force=force
-            )
+            data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=WANTED, force=force)
             syntax = str(data.file_meta.get("TransferSyntaxUID", "")) or _guessed_syntax(data)
             if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DICOMDIR:
                 return []
@@ -273,59 +246,6 @@ def _parsed(source: Source, opener: Opener) -> list[Image] | None:
 
 def _told(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-class Values:
-    """A data set's values by keyword, from their bytes; what can't be read is absent."""
-
-    def __init__(self, data: pydicom.Dataset) -> None:
-        self._data = data
-
-    def _bytes(self, name: str) -> tuple[bytes, bool]:
-        tag = _TAGS[name]
-        if tag not in self._data:
-            return b"", True
-        element = self._data.get_item(tag)
-        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-            return element.value, element.is_little_endian
-        return b"", True
-
-    def text(self, name: str) -> str:
-        """A text without its padding; names of people and places may be in any character set."""
-        value = self._bytes(name)[0].rstrip(b"\0 ").lstrip(b" ")
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.decode("latin-1")
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """The texts of several values."""
-        return tuple(part.strip() for part in self.text(name).split("\\"))
-
-    def numbers(self, name: str) -> tuple[float, ...] | None:
-        """Decimal strings as numbers; None if there is none, or one isn't finite."""
-        try:
-            values = tuple(float(part) for part in self.text(name).split("\\"))
-        except ValueError:
-            return None
-        return values if all(abs(value) < float("inf") for value in values) else None
-
-    def number(self, name: str) -> float | None:
-        """The first of them."""
-        values = self.numbers(name)
-        return None if values is None else values[0]
-
-    def whole(self, name: str) -> int | None:
-        """An integer string."""
-        value = self.number(name)
-        return None if value is None else int(value)
-
-    def short(self, name: str) -> int | None:
-        """A 16-bit number, unsigned: whether it is signed, another element says."""
-        value, little = self._bytes(name)
-        if len(value) < 2:
-            return None
-        return int.from_bytes(value[:2], "little" if little else "big")
 
 
 def _is_dicom(file: IO[bytes]) -> bool | None:
@@ -398,7 +318,7 @@ def _header(
     signed = values.short("PixelRepresentation") == 1
     who = "\0".join(values.text(name) for name in ("PatientID", "PatientName", "PatientBirthDate"))
     frames = values.whole("NumberOfFrames")
-    has_groups = _TAGS["PerFrameFunctionalGroupsSequence"] in values._data
+    has_groups = values.has("PerFrameFunctionalGroupsSequence")
     return Header(
         source=source,
         syntax=syntax,
