@@ -92,7 +92,7 @@ def chest(rng: np.random.Generator, *, prone: bool = False) -> Chest:
     female = bool(rng.random() < 0.45)
     size = rng.normal(0.955 if female else 1.03, 0.04) * (1 + rng.normal(0, 0.03, 3))
     size = np.clip(size, 0.88, 1.12)
-    height = 262.0 * size[0]
+    height = 274.0 * size[0]
     base = -height / 2
     low, high = base - 30, base + height + 40
     shape = (
@@ -231,8 +231,8 @@ class _Body:
 
     def _mediastinum(self) -> Array:
         t, x, y = self.t, np.abs(self.x), self.y
-        spine = np.sqrt(x**2 + (0.85 * (y - self.spine_y)) ** 2) - 24
-        spine = np.minimum(spine, np.maximum(x - 19, self.spine_y - y))
+        spine = np.sqrt(x**2 + (0.85 * (y - self.spine_y)) ** 2) - 21
+        spine = np.minimum(spine, np.maximum(x - 16, self.spine_y - y))
         middle, half = (self.front + self.spine_y) / 2, (self.spine_y - self.front) / 2 + 4
         width = np.interp(t, (0, 0.3, 0.5, 0.7, 0.85, 1.0), (22, 24, 27, 27, 25, 24))
         width = width.astype(np.float32)
@@ -248,7 +248,8 @@ class _Body:
 
     def _lungs(self) -> Array:
         lungs = -_union(-(self.cavity + 2), self._mediastinum(), 5)
-        return _distance(-_union(-lungs, -self.dome, 5))
+        lungs = -_union(-lungs, -self.dome, 5)
+        return _distance(-_union(-lungs, self.z - self.base, 8))
 
     def soft_tissue(self) -> Array:
         """Negative in muscle and organs; the rest of the body is fat."""
@@ -325,7 +326,14 @@ def _distance(field: Array) -> Array:
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Array:
     """Smooth noise of standard deviation 1; `scale` in steps of the grid."""
-    white = rng.standard_normal(shape, np.float32)
-    smooth = ndimage.gaussian_filter(white, scale, mode="nearest", truncate=2.5)
-    noise: Array = smooth / smooth.std()
-    return noise
+    wide = max(int(scale), 1)  # smooth noise is made on fewer points, and interpolated
+    sides = [n // wide + 2 for n in shape]
+    smooth = rng.standard_normal(sides, np.float32)
+    smooth = ndimage.gaussian_filter(smooth, scale / wide, mode="nearest", truncate=2.5)
+    smooth /= smooth.std()
+    for axis, size in enumerate(shape):
+        place = np.arange(size, dtype=np.float32) / wide
+        low = place.astype(int)
+        part = (place - low).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        smooth = np.take(smooth, low, axis) * (1 - part) + np.take(smooth, low + 1, axis) * part
+    return np.asarray(smooth, np.float32)

@@ -54,8 +54,8 @@ def _ribs(
             z = np.minimum(z, chest.level(1.0) - 1)
             path = wall(chest, z, angle, side, 5.5)
             joint = int(len(turn) * 0.82) if number > 1 else int(len(turn) * 0.7)
-            # Two tubes above each other: a rib is higher than it is thick.
-            for up in (-2.0, 2.0):
+            # Three tubes above each other: a rib is higher than it is thick.
+            for up in (-2.4, 0.0, 2.4):
                 shift = np.array([up, 0.0, 0.0])
                 bony.append(rods(path[:joint] + shift, 3.6, step))
                 soft.append(rods(path[joint - 1 :] + shift, 3.2, step))
@@ -124,7 +124,7 @@ def _breast(chest: Chest, step: float) -> list[Beads]:
     z = chest.level(np.linspace(0.36, 0.9, 9))
     y = chest.front(z) - 7
     parts = []
-    for x in (-11.4, -7.6, -3.8, 0.0, 3.8, 7.6, 11.4):
+    for x in np.linspace(-11.4, 11.4, 11):
         wide = np.where(z > chest.level(0.8), 1.5, 1.0)
         parts.append(rods(np.stack([z, y, x * wide], 1), 4.6, step))
     return parts

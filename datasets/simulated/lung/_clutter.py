@@ -54,10 +54,10 @@ def bulges(trees: list[Tree], rng: np.random.Generator) -> Beads:
     """Forks of vessels, some of which are thicker than what leads to them."""
     ends = np.concatenate([tree.ends[tree.levels < 7] for tree in trees])
     radii = np.concatenate([tree.radii[tree.levels < 7, 1] for tree in trees])
-    able = np.flatnonzero((radii > 0.8) & (radii < 2.8))
+    able = np.flatnonzero((radii > 0.8) & (radii < 2.4))
     count = min(int(rng.integers(6, 18)), len(able))
     chosen = rng.choice(able, count, replace=False)
-    thick = radii[chosen] * rng.uniform(1.25, 1.7, count)
+    thick = radii[chosen] * rng.uniform(1.15, 1.5, count)
     along = np.broadcast_to(np.array([1.0, 0, 0]), (count, 3))
     return Beads(ends[chosen], along, thick * rng.uniform(0, 0.4, count), thick)
 

@@ -67,23 +67,24 @@ def images(
     affine = volume.affine
     head = _segments(_dataset(patient, identity))
     planes = len(numbers)
+    first = uid(*identity, "image", 0)
+    preamble, stand_in = _preamble(first), first.encode()
     for plane in range(planes):
-        own = Dataset()
-        own.SOPInstanceUID = uid(*identity, "image", plane)
+        instance = uid(*identity, "image", plane)
         number = planes - plane if scanner.backwards else plane + 1
-        own.InstanceNumber = number
         place = affine[:3, 0] * plane + affine[:3, 3]
-        own.ImagePositionPatient = [f"{value:.6f}".rstrip("0").rstrip(".") for value in place]
-        body = b"".join(
-            head[tag] + _encoded(own[tag : tag + 1]) for tag in (_UID, _NUMBER, _POSITION)
-        )
+        position = "\\".join(f"{value:.6f}".rstrip("0").rstrip(".") for value in place)
+        # By hand: pydicom takes longer over three elements than over a plane's pixels.
+        own = [
+            head[_UID], _element(_UID, b"UI", instance), head[_NUMBER],
+            _element(_NUMBER, b"IS", str(number)), head[_POSITION],
+            _element(_POSITION, b"DS", position), head[0],
+        ]  # fmt: skip
         pixels = numbers[plane].tobytes()
         data = b"\xe0\x7f\x10\x00OW\0\0" + len(pixels).to_bytes(4, "little") + pixels
         name = f"{uid(*identity, 'file', plane)[5:15]}" if scanner.shuffled else f"{number:04d}"
-        yield (
-            f"IM{name}.dcm",
-            b"".join((_preamble(own.SOPInstanceUID), body, head[0], data)),
-        )
+        start = preamble.replace(stand_in, instance.encode())
+        yield f"IM{name}.dcm", b"".join((start, *own, data))
 
 
 def _preamble(instance: str) -> bytes:
@@ -96,6 +97,14 @@ def _preamble(instance: str) -> bytes:
     rest = _encoded(meta)
     length = b"\x02\x00\x00\x00UL\x04\x00" + len(rest).to_bytes(4, "little")
     return b"\0" * 128 + b"DICM" + length + rest
+
+
+def _element(tag: int, kind: bytes, text: str) -> bytes:
+    """A short element of text, explicit little-endian, of even length."""
+    value = text.encode()
+    value += (b"\0" if kind == b"UI" else b" ") * (len(value) % 2)
+    group, number = (tag >> 16).to_bytes(2, "little"), (tag & 0xFFFF).to_bytes(2, "little")
+    return group + number + kind + len(value).to_bytes(2, "little") + value
 
 
 def _encoded(dataset: Dataset) -> bytes:

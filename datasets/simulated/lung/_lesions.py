@@ -77,7 +77,7 @@ def shape(
     count = 7
     lobes = rng.standard_normal((count, 3))
     lobes /= np.linalg.norm(lobes, axis=1, keepdims=True)
-    heights = rng.uniform(-0.35, 0.5, count) * (0.12 + 0.88 * lobed)
+    heights = rng.uniform(-0.35, 0.5, count) * (0.2 + 0.8 * lobed)
     return Shape(np.asarray(centre, float), radius_mm, axes.T, stretch, lobes, heights)
 
 

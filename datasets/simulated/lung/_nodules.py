@@ -219,20 +219,21 @@ def draw(
     box = grid.box(body.centre, body.reach_mm + grid.edge_mm)
     if mask[box].size:
         outside = body.outside_mm(vectors_from(body.centre, grid.part(box)))
-        mask[box][(outside <= 0) & (lung[box] > 127)] = number
+        inside = (outside <= 0) & (lung[box] > 127)
+        if not inside.any():  # a small one between the voxels' centres
+            inside = outside == outside.min()
+        mask[box][inside] = number
     return _spicules(lesion, rng) if lesion.spiculated else None
 
 
 def _spicules(lesion: Lesion, rng: np.random.Generator) -> Beads:
-    count = int(8 + 16 * lesion.spiculated)
+    count = int(10 + 18 * lesion.spiculated)
     directions = rng.standard_normal((count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     radius = lesion.body.radius_mm
     parts = []
     for direction in directions:
-        far = radius * rng.uniform(1.2, 1.65) + rng.uniform(1, 3.5)
+        far = radius * rng.uniform(1.25, 1.75) + rng.uniform(1, 4)
         line = lesion.body.centre + np.outer((0.75 * radius, far), direction)
-        parts.append(
-            rods(line, np.array([0.35 + 0.06 * radius, 0.25]) * rng.uniform(0.9, 1.5), 0.8)
-        )
+        parts.append(rods(line, np.array([0.5 + 0.08 * radius, 0.3]) * rng.uniform(0.9, 1.5), 0.8))
     return join(parts)

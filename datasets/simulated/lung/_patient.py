@@ -199,14 +199,14 @@ class _Canvas:
     def _paint(self, layers: list[tuple[Beads, float]], hounsfield: float) -> None:
         for beads, strength in layers:
             coverage(beads, self.grid, self._scratch, strength)
-        index = np.flatnonzero(self._scratch)
         flat = self._scratch.reshape(-1)
+        index = np.flatnonzero(flat != 0)
         blend(self.volume, index, flat[index], hounsfield)
         flat[index] = 0
 
     def bones(self, rng: np.random.Generator, step: float) -> None:
         """Draw the skeleton; remembers where ribs end."""
-        bones = skeleton(self.chest, rng, max(step, 1.5))
+        bones = skeleton(self.chest, rng, max(step, 3.0))
         put_vertebrae(self.volume, self.grid, self.chest)
         self._paint([(bones.bones, 1.0)], SHELL_HOUNSFIELD)
         self._paint([(bones.marrow, 1.0)], MARROW_HOUNSFIELD)
@@ -228,7 +228,7 @@ class _Canvas:
             thin.append((scars, 0.85))
         self._paint(thin, _BAND_HOUNSFIELD)
         tubes = _tubes([air], step)
-        wall = np.clip(0.18 * tubes.radii_mm + 0.25, 0.4, 1.4)
+        wall = np.clip(0.14 * tubes.radii_mm + 0.25, 0.4, 1.3)
         self._paint([(tubes, 1.0)], _WALL_HOUNSFIELD)
         self._paint([(tubes.grown(-wall), 1.0)], AIR_HOUNSFIELD)
 

@@ -188,7 +188,8 @@ def _distances(beads: Beads, grid: Grid, strength: float) -> tuple[Array, Array]
     full = (1 - np.exp(-(radius**2) / blur)) / np.minimum(0.5 + radius / edge, 1)
     filled = np.minimum(0.5 + (radius - np.sqrt(np.maximum(square, 0))) / edge, 1) * full
     value = filled * (255 * strength)
-    bead, voxel = np.nonzero(value >= 1)
+    # Flat: of two axes, nonzero takes ten times as long.
+    bead, voxel = np.divmod(np.flatnonzero((value >= 1).ravel()), len(offsets))
     place = nearest[bead] + offsets[voxel]
     held = ((place >= 0) & (place < grid.shape)).all(1)
     bead, voxel, place = bead[held], voxel[held], place[held]

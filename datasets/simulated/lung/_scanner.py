@@ -149,7 +149,10 @@ def scanner(
         spacing, step = rng.uniform(0.64, 0.84), float(rng.choice((1.0, 1.25)))
         step = 2.5 if other else step
     # A large patient gets a large field of view.
-    spacing = round(float(spacing * (0.92 + 0.16 * chest.fat_mm / 34)), 4)
+    spacing *= 0.92 + 0.16 * chest.fat_mm / 34
+    lung = np.argwhere(chest.lung < 0)[:, 1:] * chest.grid.spacing[1:] + chest.grid.origin[1:]
+    reach = float(np.linalg.norm(lung, axis=1).max()) + 16  # and no lung is cut off
+    spacing = round(max(float(spacing), 2 * reach / matrix), 4)
     step = round(step, 2)
     kernel = str(rng.choice(("SMOOTH", "STANDARD", "SHARP"), p=(0.35, 0.4, 0.25)))
     kernel = "ENHANCED" if other else kernel

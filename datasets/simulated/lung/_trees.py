@@ -87,8 +87,8 @@ def airways(chest: Chest, arteries: list[Tree], rng: np.random.Generator) -> Tre
     )
     parts = [trunk]
     for artery in arteries:
-        upper = artery.take(artery.levels < 6)
-        outer = upper.radii * 1.05 + 0.35
+        upper = artery.take(artery.levels < 5)
+        outer = upper.radii * 0.9 + 0.3
         shift = np.array([-3.0, 5.0, 0.0])
         shift = shift / np.linalg.norm(shift) * (outer[:, :1] + upper.radii[:, :1]) * 0.95
         parts.append(
@@ -123,7 +123,9 @@ def _grown(roots: Array, points: Array, rng: np.random.Generator) -> list[Tree]:
     while groups.shape[2] >= 1:
         middle = groups.mean(2)
         # Tips end where they were put; forks lie before their group's middle.
-        share = 1.0 if groups.shape[2] == 1 else rng.uniform(0.42, 0.62, (*middle.shape[:2], 1))
+        # The first forks lie near the hilum: from there, long branches run to the pleura.
+        low, high = (0.22, 0.42) if level < 4 else (0.45, 0.65)
+        share = rng.uniform(low, high, (*middle.shape[:2], 1)) if groups.shape[2] > 1 else 1.0
         ends = nodes + share * (middle - nodes)
         length = np.linalg.norm(ends - nodes, axis=-1, keepdims=True)
         bends = (nodes + ends) / 2 + 0.22 * length * heading
