@@ -7,9 +7,12 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from fieldsight.datasets.simulated.lung._patient import VERSION, patient
 from fieldsight.datasets.simulated.lung._scanner import Detail, Setting, field_of_view
 
 MANIFEST = "SIMULATED.json"
+_ABANDONED_S = 600.0
 MASK = "labels"  # the array's name in masks/<seriesuid>.npz
 _HEADERS = {
     "annotations.csv": ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"),
@@ -76,13 +80,14 @@ def write(
     what = {"seed": seed, "detail": detail, "setting": setting, "version": VERSION}
     _check(root, what)
     root.mkdir(parents=True, exist_ok=True)
-    for leftover in root.glob(".*.part"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _clear(root)
     manifest = {**what, "first": first, "count": count}
     # First of all: nothing that is there, not even half a set, may be taken for real.
     _write(root / MANIFEST, json.dumps({**manifest, "whole": False}, indent=1).encode())
     numbers = range(first, first + count)
-    missing = [number for number in numbers if _record(root, seed, number, setting) is None]
+    missing = [
+        number for number in numbers if _record(_record_path(root, seed, number, setting)) is None
+    ]
     there = count - len(missing)
     if progress:
         progress(there, count)
@@ -90,9 +95,19 @@ def write(
     for done, _ in enumerate(_made(jobs, processes), there + 1):
         if progress:
             progress(done, count)
-    records = [_record(root, seed, number, setting) for number in numbers]
-    _tables(root, [record for record in records if record is not None])
-    _write(root / MANIFEST, json.dumps({**manifest, "whole": True}, indent=1).encode())
+    # Those of earlier calls too: a series without labels would pass for one without nodules.
+    records = _all_records(root)
+    _tables(root, records)
+    manifest.update(first=records[0]["number"], count=len(records), whole=True)
+    _write(root / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def _clear(root: Path) -> None:
+    """Remove what an ended call left half; another call's, at this moment, is younger."""
+    for leftover in root.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _check(root: Path, what: dict[str, Any]) -> None:
@@ -130,15 +145,26 @@ def _made(jobs: list[tuple[str, int, int, Detail, Setting]], processes: int) -> 
     context = multiprocessing.get_context("spawn")
     with (
         _one_thread(),
-        ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool,
+        ProcessPoolExecutor(
+            min(processes, len(jobs)), mp_context=context, initializer=_leave_to_parent
+        ) as pool,
     ):
-        futures = [pool.submit(_one, job) for job in jobs]
         try:
-            for future in as_completed(futures):
+            for future in as_completed([pool.submit(_one, job) for job in jobs]):
                 yield future.result()
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"{jobs[0][0]}: processes that make patients were needed. Received: one was ended "
+                "from outside, as happens where memory is short (a patient in full detail needs "
+                "1.2 GB). The same call goes on; name fewer processes."
+            ) from error
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+
+
+def _leave_to_parent() -> None:
+    """Ctrl-C goes to every process of a terminal; the parent alone answers to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -180,6 +206,7 @@ def _one(job: tuple[str, int, int, Detail, Setting]) -> int:
     np.savez_compressed(content, labels=made.mask)
     _write(root / "masks" / f"{series}.npz", content.getvalue())
     record = {
+        "number": number,
         "patient": made.name,
         "seriesuid": series,
         "cancer": made.cancer,
@@ -195,15 +222,23 @@ def _record_path(root: Path, seed: int, number: int, setting: Setting) -> Path:
     return root / "records" / f"SIM{seed}{kind}{number:04d}.json"
 
 
-def _record(root: Path, seed: int, number: int, setting: Setting) -> dict[str, Any] | None:
+def _record(path: Path) -> dict[str, Any] | None:
     """What is true of a patient that is there whole; None if it isn't."""
+    root = path.parents[1]
     try:
-        record = json.loads(_record_path(root, seed, number, setting).read_text("utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     series = root / "dicom" / record["patient"]
     mask = root / "masks" / f"{record['seriesuid']}.npz"
     return record if series.is_dir() and mask.is_file() else None
+
+
+def _all_records(root: Path) -> list[dict[str, Any]]:
+    """Of every patient that is there whole, in the order of their numbers."""
+    found = [_record(path) for path in (root / "records").glob("*.json")]
+    whole = [record for record in found if record is not None]
+    return sorted(whole, key=lambda record: int(record["number"]))
 
 
 def _tables(root: Path, records: list[dict[str, Any]]) -> None:

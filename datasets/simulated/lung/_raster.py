@@ -177,9 +177,12 @@ def _distances(beads: Beads, grid: Grid, strength: float) -> tuple[Array, Array]
     step = (offsets * grid.spacing).astype(np.float32)
     along = beads.along.astype(np.float32)
     half = beads.half_mm.astype(np.float32)[:, None]
-    # Squares expanded, so that three products of small matrices replace arrays (beads, voxels, 3).
-    dot = (rest * along).sum(1)[:, None] + along @ step.T
-    square = (rest**2).sum(1)[:, None] + 2 * rest @ step.T + (step**2).sum(1)
+    # Squares expanded, so that no array of (beads, voxels, 3) is needed.
+    dot = _products(along, step)
+    dot += (rest * along).sum(1)[:, None]
+    square = _products(2 * rest, step)
+    square += (rest**2).sum(1)[:, None]
+    square += (step**2).sum(1)
     within = np.clip(dot, -half, half)
     square -= within * (2 * dot - within)
     radius = beads.radii_mm.astype(np.float32)[:, None]
@@ -196,6 +199,17 @@ def _distances(beads: Beads, grid: Grid, strength: float) -> tuple[Array, Array]
     _, rows, columns = grid.shape
     index = (place[:, 0] * rows + place[:, 1]) * columns + place[:, 2]
     return index, value[bead, voxel].astype(np.uint8)
+
+
+def _products(vectors: Array, others: Array) -> Array:
+    """`(n, m)` float32 scalar products of `(n, 3)` and `(m, 3)`.
+
+    Not a matrix product: that starts threads, and its last bits depend on the machine.
+    """
+    total = vectors[:, :1] * others[:, 0]
+    for axis in (1, 2):
+        total += vectors[:, axis : axis + 1] * others[:, axis]
+    return total
 
 
 def blend(onto: Array, index: Array, filled: Array, hounsfield: Array | float) -> None:
@@ -218,29 +232,30 @@ class Upsampling:
     """Linear interpolation from a coarse grid to the planes of a fine one."""
 
     def __init__(self, coarse: Grid, fine: Grid) -> None:
-        self._z, self._y, self._x = (_weights(coarse, fine, axis) for axis in range(3))
+        self._z, self._y, self._x = (_between(coarse, fine, axis) for axis in range(3))
 
     def planes(self, field: Array, start: int, stop: int) -> Array:
         """The planes `start` to `stop` of a field on the coarse grid, float32."""
-        z = self._z[start:stop]
-        used = np.nonzero(z.any(0))[0]
-        first, last = int(used[0]), int(used[-1]) + 1
-        slab = np.tensordot(z[:, first:last], field[first:last], 1)
-        fine: Array = (self._y @ slab) @ self._x.T
-        return fine
+        low, part = self._z
+        slab = _mixed(field, low[start:stop], part[start:stop], 0)
+        return _mixed(_mixed(slab, *self._y, 1), *self._x, 2)
 
 
-def _weights(coarse: Grid, fine: Grid, axis: int) -> Array:
-    """`(fine, coarse)` float32: each row has two weights that add up to one."""
-    size = coarse.shape[axis]
+def _between(coarse: Grid, fine: Grid, axis: int) -> tuple[Array, Array]:
+    """Of each fine point the coarse one before it, and how far on it lies, 0 to 1."""
     place = (fine.axis(axis) - coarse.origin[axis]) / coarse.spacing[axis]
-    place = np.clip(place, 0, size - 1.001)
-    low = place.astype(int)
-    weights = np.zeros((len(place), size), np.float32)
-    rows = np.arange(len(place))
-    weights[rows, low] = 1 - (place - low)
-    weights[rows, low + 1] = place - low
-    return weights
+    place = np.clip(place, 0, coarse.shape[axis] - 1.001)
+    low = place.astype(np.intp)
+    return low, (place - low).astype(np.float32)
+
+
+def _mixed(field: Array, low: Array, part: Array, axis: int) -> Array:
+    below = np.take(field, low, axis)
+    mixed: Array = np.take(field, low + 1, axis)
+    mixed -= below
+    mixed *= part.reshape([-1 if number == axis else 1 for number in range(3)])
+    mixed += below
+    return mixed
 
 
 def sampled(field: Array, grid: Grid, points: Array) -> Array:
