@@ -171,7 +171,8 @@ def _in_words(findings: Sequence[Finding], threshold: float, score: float) -> st
     shown = [one for one in findings if one.probability >= threshold]
     sizes = ", ".join(f"{one.diameter_mm:.0f} mm" for one in shown[:5])
     more = ", ..." if len(shown) > 5 else ""
-    count = f"{len(shown)} findings ({sizes}{more})" if shown else "no finding"
+    word = "finding" if len(shown) == 1 else "findings"
+    count = f"{len(shown)} {word} ({sizes}{more})" if shown else "no finding"
     return f"{count}, patient score {score:.2f}"
 
 

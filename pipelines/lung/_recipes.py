@@ -77,7 +77,7 @@ class Way:
 QUICK = Way(
     spacing_mm=2.0,
     detail="quick",
-    patients=Patients(train=40, val=16, test=28, other=8),
+    patients=Patients(train=48, val=16, test=28, other=8),
     sizes=Sizes(),
     finder=Plan(
         rounds=(
@@ -96,14 +96,14 @@ QUICK = Way(
 FULL = Way(
     spacing_mm=1.0,
     detail="full",
-    patients=Patients(train=120, val=30, test=64, other=16),
+    patients=Patients(train=90, val=24, test=62, other=12),
     sizes=Sizes(crop=40),
     finder=Plan(
         rounds=(
             Recipe(epochs=12, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
             Recipe(epochs=12, batch_size=8, learning_rate=2e-3, weight_decay=1e-3),
         ),
-        steps=60,
+        steps=90,
         side=48,
     ),
     outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),

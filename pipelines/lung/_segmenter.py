@@ -48,14 +48,12 @@ class Outline:
         offset: plane, row, column of the box's first voxel.
         volume_mm3: of the voxels in it.
         diameter_mm: of the sphere of that volume.
-        axial_mm: the longest extent in any one plane.
     """
 
     mask: Array
     offset: tuple[int, int, int]
     volume_mm3: float
     diameter_mm: float
-    axial_mm: float
 
 
 class OutlinerCrops:
@@ -203,21 +201,7 @@ def _measured(mask: Array, low: Array, affine: Array) -> Outline:
         (offset[0], offset[1], offset[2]),
         volume,
         float(np.cbrt(6 * volume / np.pi)),
-        _axial_extent(inner, affine),
     )
-
-
-def _axial_extent(mask: Array, affine: Array) -> float:
-    """The longest distance in mm between the borders of voxels of one plane."""
-    spacing = np.linalg.norm(affine[:3, 1:3], axis=0)
-    longest = 0.0
-    for plane in mask:
-        border = np.argwhere(plane & ~ndimage.binary_erosion(plane)) * spacing
-        if len(border):
-            # Of few border voxels all pairs: a nodule of 30 mm has some hundred.
-            pairs = border[:, None] - border[None]
-            longest = max(longest, float(np.sqrt((pairs**2).sum(axis=-1).max())))
-    return longest + float(spacing.mean())  # from border to border, not between centres
 
 
 def dice(ours: Array, theirs: Array) -> float:
