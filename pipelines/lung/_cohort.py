@@ -104,8 +104,11 @@ def _simulated(
 ) -> Cohort:
     """Patients of a seed; the first are learned from, the last scored."""
     patients = way.patients
-    found = _written(folder / "simulated", settings.seed, patients.total, "default", way, progress)
-    other = _written(folder / "other", settings.seed, patients.other, "other", way, progress)
+    seed, total, few = settings.seed, patients.total, patients.other
+    # A cache may be shared by runs of several seeds.
+    name = f"{way.detail}-{seed}"
+    found = _written(folder / f"simulated-{name}", seed, total, "default", way, progress)
+    other = _written(folder / f"simulated-{name}-other", seed, few, "other", way, progress)
     ends = np.cumsum([patients.train, patients.val, patients.test])
     sides = {
         name: found.scans[start:end]
@@ -187,7 +190,10 @@ def _prepared(
             "scans with nodules were needed to train on. Received: none. LUNA16, LIDC-IDRI or a "
             "CSV of nodules has them; the Bowl's scans have not."
         )
-    listed = repr([(side, [scan.name for scan in members]) for side, members in sides.items()])
+    # With the data's own: equal names needn't be equal patients.
+    listed = fingerprint + repr(
+        [(side, [scan.name for scan in members]) for side, members in sides.items()]
+    )
     return Cohort(
         ready["train"], ready["val"], ready["test"], ready.get("other", ()),
         tuple(scan for scan in sides["test"] if scan.name in by_name),

@@ -67,7 +67,7 @@ def compare(trained: Trained, cohort: Cohort) -> Comparison:
     limit = _scores.threshold_at(
         _scores.free_response(cohort.val, _blobs.find_all(cohort.val, plan))
     )
-    sizes = size_model(model, cohort.val)
+    sizes = size_model(trained, cohort.val)
     figures = {
         "val_cpm": _scores.free_response(cohort.val, trained.val).cpm(),
         "baseline_val_cpm": val_blobs,
@@ -118,17 +118,17 @@ def scores_of(
     )
 
 
-def size_model(model: LungModel, val: Sequence[Case]) -> SizeModel:
+def size_model(trained: Trained, val: Sequence[Case]) -> SizeModel:
     """From the largest diameter to a probability, fitted on the validation patients."""
-    found = read(model, val)
+    found = read(trained.model, val, trained.val)
     known = np.array([case.cancer is not None for case in val], bool)
     cancer = np.array([case.cancer or 0 for case in val])
     return _scores.fit_size(found.largest_mm[known], cancer[known])
 
 
-def read(model: LungModel, cases: Sequence[Case]) -> Read:
-    """What a model says of scans, each read once."""
-    marks = tuple(model.read(case) for case in cases)
+def read(model: LungModel, cases: Sequence[Case], marks: Sequence[Marks] | None = None) -> Read:
+    """What a model says of scans, each read once; its marks may be known already."""
+    marks = tuple(model.read(case) for case in cases) if marks is None else tuple(marks)
     largest, scores, groups = [], [], []
     for case, one in zip(cases, marks, strict=True):
         kept = np.flatnonzero(one.probabilities >= model.threshold)

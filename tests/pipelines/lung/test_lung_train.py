@@ -226,7 +226,7 @@ def test_trained_killed_resumed_and_asked(
     assert (next(home.rglob("report.html"))).read_text().count("SIMULATED") > 0
 
     # A simulated scan is read without being asked twice, and the answers say what they are.
-    series = sorted((tmp_path / "cache" / "simulated" / "dicom").iterdir())[0]
+    series = sorted((tmp_path / "cache" / "simulated-quick-0" / "dicom").iterdir())[0]
     out = tmp_path / "answers"
     assert main(["lung", "predict", str(series), "--out", str(out), "--model", str(file)]) == 0
     (table,) = out.rglob("findings.csv")
@@ -236,7 +236,7 @@ def test_trained_killed_resumed_and_asked(
     told = json.loads(next(out.rglob("findings.json")).read_text())
     assert any("SIMULATED" in mark for mark in told["marks"])
 
-    data = str(tmp_path / "cache" / "simulated")
+    data = str(tmp_path / "cache" / "simulated-quick-0")
     scored = tmp_path / "scored"
     evaluate = ["lung", "evaluate", "--data", data, "--model", str(file), "--out", str(scored)]
     assert main([*evaluate, "--json"]) == 0
