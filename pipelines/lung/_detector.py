@@ -54,6 +54,9 @@ class Candidates:
         return len(self.logits)
 
 
+NOTHING = Candidates(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+
+
 def train(
     cases: Sequence[Case],
     val: Sequence[Case],
@@ -83,7 +86,9 @@ def train(
     followed = _followed(val, plan)
     for number, recipe in enumerate(plan.rounds):
         if number:
-            hard = _remembered(folder / f"hard{number}.npz", lambda: mine(model, cases))
+            hard = _remembered(
+                folder / f"hard{number}.npz", lambda: mine(model, cases[: plan.searched])
+            )
             say(f"{len(hard)} places where it was wrong, for the next round")
         draw = FinderPatches(cases, side=plan.side, batch_size=recipe.batch_size, hard=hard)
         data = Batches(draw, plan.steps, recipe.seed + number)

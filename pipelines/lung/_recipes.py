@@ -37,11 +37,13 @@ class Plan:
         rounds: a recipe each; from the second on the finder's mistakes are shown to it.
         steps: batches an epoch.
         side: voxels of a patch, a multiple of 4.
+        searched: scans at most that the finder searches for its own mistakes, after each round.
     """
 
     rounds: tuple[Recipe, ...]
     steps: int
     side: int
+    searched: int = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ FULL = Way(
         ),
         steps=90,
         side=48,
+        searched=48,
     ),
     outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
     outliner_steps=40,

@@ -120,7 +120,9 @@ def fit(cohort: Cohort, way: Way, run: Run, say: Say) -> Trained:
 
     began = time.perf_counter()
     say("candidates of the patients that are learned from")
-    found = [_detector.search(finder, case) for case in marked]
+    searched = way.finder.searched
+    found = [_detector.search(finder, case) for case in marked[:searched]]
+    found += [_detector.NOTHING] * len(marked[searched:])  # their nodules are learned all the same
     seconds["candidates"] = time.perf_counter() - began
 
     began = time.perf_counter()
