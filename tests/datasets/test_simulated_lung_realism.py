@@ -39,7 +39,7 @@ def real(data: Path) -> Array:
 
 @pytest.fixture(scope="module")
 def patients() -> list[lung.Patient]:
-    return [lung.patient(0, number) for number in range(8)]
+    return [lung.patient(0, number) for number in range(6)]
 
 
 @pytest.fixture(scope="module")
