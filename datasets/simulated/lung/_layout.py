@@ -155,8 +155,8 @@ def _made(jobs: list[tuple[str, int, int, Detail, Setting]], processes: int) -> 
         except BrokenProcessPool as error:
             raise DataError(
                 f"{jobs[0][0]}: processes that make patients were needed. Received: one was ended "
-                "from outside, as happens where memory is short (a patient in full detail needs "
-                "1.2 GB). The same call goes on; name fewer processes."
+                "from outside, as happens where memory is short (a patient in full detail takes "
+                "0.7 GB). The same call goes on; name fewer processes."
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

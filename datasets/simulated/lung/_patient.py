@@ -74,7 +74,10 @@ class Patient:
 def patient(
     seed: int, number: int, detail: Detail = "quick", setting: Setting = "default"
 ) -> Patient:
-    """Make one patient, the same on every machine whatever was made before.
+    """Make one patient, the same whatever was made before.
+
+    On another machine, too: places and sizes to the last digits, voxels within a Hounsfield unit
+    or two, since sines and exponentials differ in their last bits.
 
     Args:
         seed: of the set of patients.
