@@ -87,7 +87,7 @@ def train(
     for number, recipe in enumerate(plan.rounds):
         if number:
             hard = _remembered(
-                folder / f"hard{number}.npz", lambda: mine(model, cases[: plan.searched])
+                folder / f"hard{number}.npz", lambda: mine(model, cases[: plan.mined])
             )
             say(f"{len(hard)} places where it was wrong, for the next round")
         draw = FinderPatches(cases, side=plan.side, batch_size=recipe.batch_size, hard=hard)

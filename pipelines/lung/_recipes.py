@@ -37,12 +37,14 @@ class Plan:
         rounds: a recipe each; from the second on the finder's mistakes are shown to it.
         steps: batches an epoch.
         side: voxels of a patch, a multiple of 4.
-        searched: scans at most that the finder searches for its own mistakes, after each round.
+        mined: scans at most that the finder searches for its mistakes between two rounds.
+        searched: scans at most whose candidates the judge learns from.
     """
 
     rounds: tuple[Recipe, ...]
     steps: int
     side: int
+    mined: int = 1000
     searched: int = 1000
 
 
@@ -88,6 +90,7 @@ QUICK = Way(
         ),
         steps=30,
         side=32,
+        mined=24,
     ),
     outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
     outliner_steps=20,
@@ -107,6 +110,7 @@ FULL = Way(
         ),
         steps=90,
         side=48,
+        mined=48,
         searched=48,
     ),
     outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
