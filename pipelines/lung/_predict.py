@@ -81,7 +81,7 @@ def predict(settings: Predict) -> int:
         _print_seconds(took, time.perf_counter() - started)
     _outputs.write_failures(settings.out, failures) if settings.out.is_dir() or failures else None
     if len(failures) == len(search.found):
-        print("fieldsight: nothing could be read", file=sys.stderr)
+        print("fieldsight: no series could be answered", file=sys.stderr)
         return 2
     print(f"found by {found.title}. For research only: no medical device.")
     return 1 if failures else 0
