@@ -34,28 +34,31 @@ class Axis:
     """How much of one axis of the input a unit sees.
 
     After a map was enlarged, several units see the same of the coarser one: what a window adds is
-    then rounded up to whole steps of the coarser grid, as the unit that sees most does.
+    then rounded up to whole steps of the coarser grid, as the unit that sees most does. A map
+    that is enlarged again has a grid within a grid, each rounded to the next coarser one in turn.
 
     Attributes:
         base: how many inputs, before the map was enlarged or anything was added; None is unknown.
-        extra: what was added since, in inputs.
-        grain: inputs from one unit to the next of the coarsest map that was enlarged; 0 is none.
         jump: inputs from one unit to its neighbour: 0 where every unit sees everything, so that
             neither kernels nor strides change it any more; None is unknown.
+        extra: what was added since the last enlargement, in inputs.
+        grain: inputs from one unit to the next of the map that was last enlarged; 0 is none.
+        coarser: extra and grain of the enlargements before, the last one first.
     """
 
     base: int | None
     jump: Fraction | None
     extra: Fraction = Fraction(0)
     grain: Fraction = Fraction(0)
+    coarser: tuple[tuple[Fraction, Fraction], ...] = ()
 
     @property
     def field(self) -> int | None:
         """How many inputs the unit sees that sees most; None is unknown."""
-        if self.base is None:
-            return None
-        added = math.ceil(self.extra / self.grain) * self.grain if self.grain else self.extra
-        return math.ceil(self.base + added)
+        axis = self
+        while axis.grain:
+            axis = axis._rounded()
+        return None if axis.base is None else math.ceil(axis.base + axis.extra)
 
     def windowed(self, extent: int, stride: int) -> "Axis":
         """What a unit sees after a window of this extent."""
@@ -70,9 +73,22 @@ class Axis:
         fine = self.jump / stride
         # A unit of the larger map meets only every stride-th place of the window.
         added = max(extent - stride, 0) * fine
-        if self.jump > self.grain:
-            return Axis(base=self.field, extra=added, grain=self.jump, jump=fine)
-        return replace(self, extra=self.extra + added, jump=fine)
+        axis = self
+        while axis.grain and self.jump >= axis.grain:
+            axis = axis._rounded()
+        if not axis.grain:
+            return Axis(base=axis.field, jump=fine, extra=added, grain=self.jump)
+        coarser = ((axis.extra, axis.grain), *axis.coarser)
+        return replace(axis, jump=fine, extra=added, grain=self.jump, coarser=coarser)
+
+    def _rounded(self) -> "Axis":
+        """The same on the next coarser grid, what was added rounded up to its steps."""
+        whole = math.ceil(self.extra / self.grain) * self.grain
+        if self.coarser:
+            (extra, grain), *rest = self.coarser
+            return replace(self, extra=extra + whole, grain=grain, coarser=tuple(rest))
+        base = None if self.base is None else math.ceil(self.base + whole)
+        return replace(self, base=base, extra=Fraction(0), grain=Fraction(0))
 
 
 _UNKNOWN = Axis(base=None, jump=None)
