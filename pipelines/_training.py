@@ -126,17 +126,22 @@ def learning_rate_schedule(recipe: Recipe, total_steps: int) -> Any:
     )
 
 
-def compile_classifier(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Compile a model of logits over classes, with labels as integers."""
+def optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+    """AdamW with the recipe's schedule over all its epochs."""
     import keras
 
+    return keras.optimizers.AdamW(
+        learning_rate_schedule(recipe, recipe.epochs * steps_per_epoch),
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def compile_classifier(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Compile a model of logits over classes, with labels as integers."""
     from fieldsight.core.losses import SmoothedCrossentropy
 
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate_schedule(recipe, recipe.epochs * steps_per_epoch),
-            weight_decay=recipe.weight_decay,
-        ),
+        optimizer=optimizer(recipe, steps_per_epoch),
         loss=SmoothedCrossentropy(recipe.label_smoothing, recipe.rubbish),
         metrics=["accuracy"],
         steps_per_execution=recipe.steps_per_execution or steps_an_execution(steps_per_epoch),
@@ -550,6 +555,25 @@ def choose_precision(
     if not agrees:
         reason += f", with a loss of {losses['mixed_bfloat16']:.3f} to {losses['float32']:.3f}"
     return ("mixed_bfloat16" if ratio >= 1.1 and agrees else "float32"), reason
+
+
+def kept_precision(folder: Path, choose: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+    """Set the dtype policy and say why; a resumed run keeps its own, however fast today's is.
+
+    Args:
+        folder: of the run, where the choice is kept.
+        choose: answers the policy and why; called where nothing is kept yet.
+    """
+    import keras
+
+    kept = folder / "precision.json"
+    if kept.exists():
+        policy, why = json.loads(kept.read_text())
+    else:
+        policy, why = choose()
+        kept.write_text(json.dumps([policy, why]))
+    keras.config.set_dtype_policy(policy)
+    return policy, why
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldsight.core.metrics import paired_difference_interval
-from fieldsight.pipelines import _console, _tracking, _training
+from fieldsight.pipelines import _console, _resuming, _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.digits import _data, _networks
 from fieldsight.pipelines.digits._scores import accuracy_figures
@@ -67,56 +67,23 @@ def _refuse_impossible(settings: Train) -> None:
     rate = settings.learning_rate
     if rate is not None and not 0 < rate < float("inf"):
         raise CommandError(f"--learning-rate: a number above 0 is needed. Received: {rate}.")
-    if not 0 <= settings.seed < 2**31:
-        raise CommandError(
-            f"--seed: at least 0 and below 2,147,483,648 is needed. Received: {settings.seed}."
-        )
-
-
-def _refuse_other_settings(given: Train, was: Train) -> None:
-    """A resumed run goes on as it began: what is asked for besides would be ignored."""
-    for field in dataclasses.fields(given):
-        value, before = getattr(given, field.name), getattr(was, field.name)
-        if field.name not in ("resume", "json") and value not in (field.default, before):
-            raise CommandError(
-                f"--resume goes on with the run's own settings, and there --"
-                f"{field.name.replace('_', '-')} is {before}. Received: {value}. Leave it out, or "
-                "start a new run."
-            )
+    _resuming.refuse_seed(settings.seed)
 
 
 def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
-    from fieldsight.pipelines.digits import Train
-
     if settings.resume is None:
         _refuse_impossible(settings)
         # A wrong folder or file is told before a run exists that could fail by it.
         digits = _data.load(settings.data, settings.data_dir)
-        logged = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(settings).items()
-            if name not in ("resume", "json")
-        }
         run = _tracking.start_run(
             "digits",
-            settings=logged,
+            settings=_resuming.logged(settings),
             tags={"data": digits.name, "simulated": "false"},
             name=f"{settings.network} on {digits.name}",
         )
     else:
-        run = _tracking.resume_run(settings.resume)
-        logged = run.settings
-        if run.application != "digits":
-            raise CommandError(
-                f"{settings.resume}: a run of digits was needed, and not of "
-                f"{run.application}. Resume it with its own application."
-            )
-        directory = logged.pop("data_dir", None)
-        logged["data_dir"] = Path(directory) if directory else None
-        was = Train(**logged, json=settings.json)
-        _refuse_other_settings(settings, was)
-        settings = was
+        run, settings = _resuming.take_up(settings, "digits", paths=("data_dir",))
     _say(f"tracked in {run.where()}")
     _say(f"if it is stopped: fieldsight digits train --resume {run.id}")
     return run, settings
@@ -159,18 +126,11 @@ def _train(
 def _precision(
     run: Run, build: Callable[[], keras.Model], digits: _data.Digits, plan: _networks.Plan
 ) -> tuple[str, str]:
-    """The trial's choice; a resumed run keeps the one it began with, however fast it is today."""
-    import keras
-
-    kept = run.folder / "precision.json"
-    if kept.exists():
-        precision, why = json.loads(kept.read_text())
-    else:
-        precision, why = _training.choose_precision(
-            build, _batches(digits.train, plan), plan.recipe
-        )
-        kept.write_text(json.dumps([precision, why]))
-    keras.config.set_dtype_policy(precision)
+    """The trial's choice, or what a resumed run began with."""
+    data = _batches(digits.train, plan)
+    precision, why = _training.kept_precision(
+        run.folder, lambda: _training.choose_precision(build, data, plan.recipe)
+    )
     run.tags({"precision": precision, "precision_reason": why})
     return precision, why
 

@@ -106,9 +106,7 @@ def train(
 
 def compile_finder(model: keras.Model, recipe: _training.Recipe, steps: int) -> None:
     """Compile the finder for a round."""
-    rate = _training.learning_rate_schedule(recipe, recipe.epochs * steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-    model.compile(optimizer, DetectionLoss(hard_negatives=NEGATIVES))
+    model.compile(_training.optimizer(recipe, steps), DetectionLoss(hard_negatives=NEGATIVES))
 
 
 def _later(on_epoch: OnEpoch, before: int, epoch: int, metrics: Mapping[str, float]) -> None:

@@ -134,10 +134,9 @@ def train(
         return None
     followed = OutlinerCrops(val, side=sizes.crop, batch_size=1)
     model = _networks.outliner(sizes, finder)
-    rate = _training.learning_rate_schedule(recipe, recipe.epochs * steps)
     # Nearly all voxels are background: said at the start, it needn't be learned.
     model.get_layer("pixel_logits").bias.assign([FEW])
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay), overlap)
+    model.compile(_training.optimizer(recipe, steps), overlap)
     fitted = _training.fit(
         model, Batches(draw, steps, recipe.seed), recipe,
         validation=followed.all(VALIDATED) if len(followed) else None, monitor="val_loss",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -50,20 +49,17 @@ class Trained:
 
 def choose_precision(run: Run, way: Way, cases: Sequence[Case], asked: str) -> tuple[str, str]:
     """The dtype policy to train by, and why; a resumed run keeps the one it began with."""
-    kept = run.folder / "precision.json"
-    if kept.exists():
-        policy, why = json.loads(kept.read_text())
-    elif asked != "auto":
-        policy, why = asked, "asked for"
-    elif _training.device_kind() == "cpu" and not _training.processor_has_bfloat16():
-        policy, why = "float32", "this processor has no bfloat16"
-    elif way.detail == "quick":  # a trial would be a twentieth of the time
-        policy, why = "mixed_bfloat16", "this processor has bfloat16"
-    else:
-        policy, why = _tried(way, cases)
-    kept.write_text(json.dumps([policy, why]))
-    keras.config.set_dtype_policy(policy)
-    return policy, why
+    return _training.kept_precision(run.folder, lambda: _chosen(way, cases, asked))
+
+
+def _chosen(way: Way, cases: Sequence[Case], asked: str) -> tuple[str, str]:
+    if asked != "auto":
+        return asked, "asked for"
+    if _training.device_kind() == "cpu" and not _training.processor_has_bfloat16():
+        return "float32", "this processor has no bfloat16"
+    if way.detail == "quick":  # a trial would be a twentieth of the time
+        return "mixed_bfloat16", "this processor has bfloat16"
+    return _tried(way, cases)
 
 
 def _tried(way: Way, cases: Sequence[Case]) -> tuple[str, str]:

@@ -109,9 +109,9 @@ def train(
     crops = [crop for i, (case, marks) in pairs for crop in crops_of(i, case, marks)]
     draw = JudgeCrops(cases, crops, side=sizes.crop, batch_size=recipe.batch_size)
     model = _networks.judge(sizes, finder)
-    rate = _training.learning_rate_schedule(recipe, recipe.epochs * steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-    model.compile(optimizer, BinaryFocal(alpha=0.5, gamma=0.0, per="element"))
+    model.compile(
+        _training.optimizer(recipe, steps), BinaryFocal(alpha=0.5, gamma=0.0, per="element")
+    )
     fitted = _training.fit(
         model, Batches(draw, steps, recipe.seed), recipe, folder=folder, resume=True,
         on_epoch=on_epoch,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldsight.pipelines import _console, _tracking, _training
+from fieldsight.pipelines import _console, _resuming, _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.lung import _recipes
 
@@ -65,62 +65,31 @@ def _refuse_impossible(settings: Train) -> None:
             f"--cases: at least 3 are needed, one to train, validate and test by each. Received: "
             f"{settings.cases}."
         )
-    if not 0 <= settings.seed < 2**31:
-        raise CommandError(
-            f"--seed: at least 0 and below 2,147,483,648 is needed. Received: {settings.seed}."
-        )
+    _resuming.refuse_seed(settings.seed)
 
 
 def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
-    from fieldsight.pipelines.lung import Train
-
     if settings.resume is not None:
-        return _resumed(settings, Train)
+        run, settings = _resuming.take_up(settings, "lung", paths=("data", "cache"))
+        _say(f"tracked in {run.where()}")
+        return run, settings
     _refuse_impossible(settings)
     from fieldsight.pipelines.lung import _cohort
 
     # A wrong folder is told before a run exists that could fail by it.
     _cohort.check(settings)
-    logged = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in ("resume", "json")
-    }
     simulated = settings.data is None
     data = "simulated patients" if simulated else settings.data.name if settings.data else ""
     run = _tracking.start_run(
         "lung",
-        settings=logged,
+        settings=_resuming.logged(settings),
         tags={"data": data, "simulated": str(simulated).lower()},
         name=f"{'full' if settings.full else 'quick'} on {data}",
     )
     _say(f"tracked in {run.where()}")
     _say(f"if it is stopped: fieldsight lung train --resume {run.id}")
     return run, settings
-
-
-def _resumed(settings: Train, kind: type[Train]) -> tuple[Run, Train]:
-    run = _tracking.resume_run(str(settings.resume))
-    if run.application != "lung":
-        raise CommandError(
-            f"{settings.resume}: a run of lung was needed, and not of {run.application}. Resume "
-            "it with its own application."
-        )
-    logged: dict[str, Any] = run.settings
-    for name in ("data", "cache"):
-        logged[name] = Path(logged[name]) if logged[name] else None
-    was = kind(**logged, json=settings.json)
-    for field in dataclasses.fields(settings):
-        value, before = getattr(settings, field.name), getattr(was, field.name)
-        if field.name not in ("resume", "json") and value not in (field.default, before):
-            raise CommandError(
-                f"--resume goes on with the run's own settings, and there --"
-                f"{field.name.replace('_', '-')} is {before}. Received: {value}. Leave it out, or "
-                "start a new run."
-            )
-    _say(f"tracked in {run.where()}")
-    return run, was
 
 
 def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:

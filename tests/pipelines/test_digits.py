@@ -22,7 +22,8 @@ from fieldsight.datasets import uci_digits
 from fieldsight.datasets.mnist import write_idx
 from fieldsight.pipelines.__main__ import main
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines.digits import Train, _train
+from fieldsight.pipelines._resuming import refuse_other_settings
+from fieldsight.pipelines.digits import Train
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = 359  # the last fifth of 1,797, in file order: 1,078 and 360 stand before them
@@ -367,10 +368,10 @@ def test_what_cant_be_written_or_read_is_told_before_any_work(
 
 def test_a_resumed_run_takes_no_other_settings() -> None:
     was = Train(data="mnist", epochs=3)
-    _train._refuse_other_settings(Train(resume="a1", json=True), was)
-    _train._refuse_other_settings(Train(resume="a1", data="mnist", epochs=3), was)
+    refuse_other_settings(Train(resume="a1", json=True), was)
+    refuse_other_settings(Train(resume="a1", data="mnist", epochs=3), was)
     with pytest.raises(CommandError, match=r"there --epochs is 3. Received: 7. Leave it out"):
-        _train._refuse_other_settings(Train(resume="a1", epochs=7), was)
+        refuse_other_settings(Train(resume="a1", epochs=7), was)
 
 
 def test_a_models_file_is_enough_and_a_full_disk_keeps_the_old_answers(
