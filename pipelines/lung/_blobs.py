@@ -120,8 +120,8 @@ def tune(
     cases: Sequence[MarkedCase],
     grid: Sequence[Plan] = GRID,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Plan, float]:
-    """The plan with the highest CPM on validation scans, and that CPM.
+) -> tuple[Plan, float, list[Blobs]]:
+    """The plan with the highest CPM on validation scans, that CPM, and what it finds there.
 
     Args:
         cases: of the validation; those that nobody marked are left out.
@@ -129,22 +129,24 @@ def tune(
         progress: told how many passes over the scans are through, and of how many.
 
     Returns:
-        The plan and its CPM; the first plan and NaN where there is no nodule.
+        The plan, its CPM and the blobs of the marked scans; the first plan and NaN where there
+        is no nodule.
     """
     marked = [case for case in cases if case.marked]
     if not marked or not any(len(case.nodules) for case in marked):
-        return grid[0], float("nan")
+        return grid[0], float("nan"), find_all(marked, grid[0])
     heights = list(dict.fromkeys(plan.highest_hu for plan in grid))
-    scores: dict[Plan, float] = {}
+    tried: dict[Plan, tuple[float, list[Blobs]]] = {}
     for number, highest in enumerate(heights, 1):
         plans = [plan for plan in grid if plan.highest_hu == highest]
         found = _many(marked, highest, [plan.roundness for plan in plans], None)
         for index, plan in enumerate(plans):
-            scores[plan] = _cpm(marked, [blobs[index] for blobs in found])
+            blobs = [one[index] for one in found]
+            tried[plan] = _cpm(marked, blobs), blobs
         if progress is not None:
             progress(number, len(heights))
-    best = max(grid, key=lambda plan: scores[plan])
-    return best, scores[best]
+    best = max(grid, key=lambda plan: tried[plan][0])
+    return best, *tried[best]
 
 
 def _cpm(cases: Sequence[MarkedCase], found: Sequence[Blobs]) -> float:

@@ -63,10 +63,9 @@ class Comparison:
 def compare(trained: Trained, cohort: Cohort) -> Comparison:
     """Tune the blobs on the validation scans, then score everything on the test, once."""
     model = trained.model
-    plan, val_blobs = _blobs.tune(cohort.val)
-    limit = _scores.threshold_at(
-        _scores.free_response(cohort.val, _blobs.find_all(cohort.val, plan))
-    )
+    plan, val_blobs, found_blobs = _blobs.tune(cohort.val)
+    followed = [case for case in cohort.val if case.marked]
+    limit = _scores.threshold_at(_scores.free_response(followed, found_blobs))
     sizes = size_model(trained, cohort.val)
     figures = {
         "val_cpm": _scores.free_response(cohort.val, trained.val).cpm(),

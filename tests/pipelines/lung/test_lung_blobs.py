@@ -114,16 +114,18 @@ def test_the_plan_is_chosen_on_validation() -> None:  # C-9
         cases.append(dataclasses.replace(case, nodules=(nodule,)))
     told: list[tuple[int, int]] = []
     grid = (Plan(0.0, 0.0), Plan(0.0, 2.0), Plan(-300.0, 0.0))
-    plan, cpm = _blobs.tune(cases, grid, progress=lambda done, of: told.append((done, of)))
+    plan, cpm, found = _blobs.tune(cases, grid, progress=lambda done, of: told.append((done, of)))
     assert plan == Plan(0.0, 2.0)
     assert cpm == 1.0
     assert told == [(1, 2), (2, 2)]
     alike = _blobs.find_all(cases, plan)
     np.testing.assert_array_equal(alike[1].centres_mm, _blobs.find(cases[1], plan).centres_mm)
+    for one, other in zip(found, alike, strict=True):
+        np.testing.assert_array_equal(one.centres_mm, other.centres_mm)
 
 
 def test_without_nodules_there_is_nothing_to_choose_by() -> None:
-    plan, cpm = _blobs.tune([dataclasses.replace(lung_of(), marked=False)])
+    plan, cpm, _ = _blobs.tune([dataclasses.replace(lung_of(), marked=False)])
     assert plan == GRID[0]
     assert math.isnan(cpm)
 
