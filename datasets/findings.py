@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,16 @@ def cautions(volume: Volume) -> tuple[str, ...]:
     )
 
 
+def submission(rows: Iterable[tuple[str, Sequence[float], float]]) -> str:
+    """LUNA16's submission form, header and all, of series UIDs, LPS mm and probabilities."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for series_uid, centre_mm, probability in rows:
+        writer.writerow((series_uid, *(f"{x:.4f}" for x in centre_mm), f"{probability:.6f}"))
+    return text.getvalue()
+
+
 def write_csv(path: Path, series_uid: str, findings: Sequence[Finding]) -> None:
     """Write LUNA16's submission form: a header and a row a finding, LPS millimetres.
 
@@ -129,13 +139,8 @@ def write_csv(path: Path, series_uid: str, findings: Sequence[Finding]) -> None:
         series_uid: the series' UID, or its pseudonym; LUNA16's files are named by theirs.
         findings: in the order of rows; none is a header alone.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for finding in findings:
-        centre = (f"{value:.4f}" for value in finding.centre_mm)
-        writer.writerow((series_uid, *centre, f"{finding.probability:.6f}"))
-    path.write_text(text.getvalue(), "utf-8")
+    rows = ((series_uid, one.centre_mm, one.probability) for one in findings)
+    path.write_text(submission(rows), "utf-8")
 
 
 def write_json(

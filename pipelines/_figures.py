@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fieldsight.pipelines._files import write_atomically
+from fieldsight.datasets.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

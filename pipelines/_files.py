@@ -1,9 +1,8 @@
-"""Files that are written whole or not at all."""
+"""Places for outputs, refused before any work is done where nothing can be written."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 from fieldsight.pipelines._errors import CommandError
@@ -39,21 +38,3 @@ def check_output_folder(flag: str, path: Path) -> None:
         raise CommandError(f"{flag}: a folder was needed. Received: {path}; {there} is a file.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise CommandError(f"{flag}: {there} can't be written to. Name another place.")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside and rename: whoever looks sees the old file or the new one, never half.
-
-    Raises:
-        OSError: if it can't be written; the old file is then still there, and nothing else.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _figures
-from fieldsight.pipelines._files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
+
+    from fieldsight.pipelines._run import Run
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -81,6 +83,26 @@ def scores(metrics: Mapping[str, float]) -> list[Score]:
             )
         )
     return found
+
+
+def keep_pictures(
+    run: Run, drawn: Mapping[str, tuple[str, str, Figure]]
+) -> list[tuple[str, str, bytes]]:
+    """Save a run's figures and keep them with it; each is drawn once, for it takes a second.
+
+    Args:
+        run: the run.
+        drawn: title, caption and figure by the name of its file.
+
+    Returns:
+        Title, caption and PNG of each, as `write_report` takes them.
+    """
+    shown = []
+    for name, (title, caption, figure) in drawn.items():
+        path = _figures.save(figure, run.folder / "pictures" / f"{name}.png")
+        shown.append((title, caption, path.read_bytes()))
+        run.artifact(path, "pictures")
+    return shown
 
 
 def write_report(

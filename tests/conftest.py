@@ -1,7 +1,9 @@
 """What tests of data sets and of pipelines share: small CT series, chests, judges of our files."""
 
 import importlib.util
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +12,7 @@ import pytest
 
 def _module(name: str) -> ModuleType:
     path = Path(__file__).parent / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"fieldsight_test_{name}", path)
+    spec = importlib.util.spec_from_file_location(f"fieldsight_test_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,3 +31,29 @@ def ct() -> ModuleType:
 def lung() -> ModuleType:
     """The module that makes chests, and writes scans as published sets have them."""
     return _module("lung_scans")
+
+
+@pytest.fixture(scope="session")
+def pages() -> ModuleType:
+    """The module that composes pages of digits."""
+    return _module("datasets/pages")
+
+
+@pytest.fixture(scope="session")
+def ct_files() -> ModuleType:
+    """The module that writes CT series as scanners do, for the reader."""
+    return _module("datasets/ct_files")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, to be filled."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True
+    )
+    if made.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

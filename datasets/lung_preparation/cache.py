@@ -20,6 +20,7 @@ import numpy as np
 
 from fieldsight.datasets import lung_preparation
 from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.lung_preparation import Prepared
 from fieldsight.datasets.nodules import Scan
 from fieldsight.datasets.sample import Array, digest
@@ -134,7 +135,7 @@ def _content(scan: Scan | Volume, root: Path) -> str:
     # A file written in this very moment may change again within the clock's step.
     newest = max(time_ns for _, _, time_ns in stamps)
     if time.time_ns() - newest > 2_000_000_000:
-        _save_bytes(seen, total.hexdigest().encode())
+        write_atomically(seen, total.hexdigest().encode())
     return total.hexdigest()
 
 
@@ -218,16 +219,6 @@ def _save(file: Path, array: Array) -> None:
     beside = file.with_name(f".{uuid.uuid4().hex}.npy")
     try:
         np.save(beside, array)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _save_bytes(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{uuid.uuid4().hex}")
-    try:
-        beside.write_bytes(content)
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)

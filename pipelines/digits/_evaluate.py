@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _console, _tracking, _training
-from fieldsight.pipelines._files import check_output_folder, write_atomically
+from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.digits import _data
 from fieldsight.pipelines.digits._scores import (
     CLASSES,

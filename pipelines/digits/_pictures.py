@@ -61,12 +61,7 @@ def report(
             _figures.worst_mistakes(digits.test.images, labels, probabilities, data=test),
         ),
     }
-    pictures = run.folder / "pictures"
-    shown_on_page = []
-    for name, (title, caption, figure) in drawn.items():
-        path = _figures.save(figure, pictures / f"{name}.png")
-        shown_on_page.append((title, caption, path.read_bytes()))  # drawn once: it takes a second
-        run.artifact(path, "pictures")
+    shown = _report.keep_pictures(run, drawn)
     page = _report.write_report(
         run.folder / "report.html",
         title=f"{card.architecture} reads handwritten digits: {digits.name}",
@@ -75,7 +70,7 @@ def report(
         settings=run.settings,
         environment=_environment.tags() | _environment.device_tags(),
         card=dataclasses.asdict(card),
-        figures=shown_on_page,
+        figures=shown,
         tables=[
             ("Beside a dense network", *table),
             (

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import (
     check_output_file,
     check_output_folder,
-    write_atomically,
 )
 
 if TYPE_CHECKING:

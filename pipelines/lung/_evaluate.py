@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldsight.datasets import nodules
-from fieldsight.datasets.findings import COLUMNS
+from fieldsight.datasets.files import write_atomically
+from fieldsight.datasets.findings import submission
 from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder, write_atomically
+from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.lung._predict import MAKE_WITH, SIMULATED
 from fieldsight.pipelines.lung._prepare import PREPARED
 from fieldsight.pipelines.lung._train import progress, show
@@ -69,13 +68,12 @@ def _write(
     from fieldsight.pipelines.lung import _pictures
 
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for case, marks in zip(read.cases, read.marks, strict=True):
-        for centre, probability in zip(marks.centres_mm, marks.probabilities, strict=True):
-            writer.writerow((case.series_uid, *(f"{x:.4f}" for x in centre), f"{probability:.6f}"))
-    write_atomically(folder / "candidates.csv", text.getvalue().encode())
+    rows = (
+        (case.series_uid, centre, probability)
+        for case, marks in zip(read.cases, read.marks, strict=True)
+        for centre, probability in zip(marks.centres_mm, marks.probabilities, strict=True)
+    )
+    write_atomically(folder / "candidates.csv", submission(rows).encode())
     content: dict[str, Any] = {"model": file.title, "simulated": file.card.simulated, **figures}
     write_atomically(folder / "figures.json", json.dumps(content, indent=2).encode())
     for name, (_, _, drawn) in _pictures.drawn_of(scores, file.title).items():

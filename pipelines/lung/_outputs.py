@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.findings import (
     Finding,
     Provenance,
@@ -27,7 +28,6 @@ from fieldsight.datasets.findings import (
 from fieldsight.datasets.volume import Volume
 from fieldsight.pipelines import _environment
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import write_atomically
 
 if TYPE_CHECKING:
     from fieldsight.datasets.dicom_source import Pseudonyms, Source

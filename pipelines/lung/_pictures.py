@@ -50,12 +50,7 @@ def report(
             "Loss by epoch, on training patches and on those of the validation patients.",
             _figures.learning_curves(history, data=f"{word}, {name}"),
         )
-    pictures = run.folder / "pictures"
-    shown = []
-    for name, (title, caption, figure) in drawn.items():
-        path = _figures.save(figure, pictures / f"{name}.png")
-        shown.append((title, caption, path.read_bytes()))
-        run.artifact(path, "pictures")
+    shown = _report.keep_pictures(run, drawn)
     if answers is not None and (answers / _outputs.MONTAGE).exists():
         title = "Findings of one test patient"
         caption = "Three planes through each, its outline, and where the evidence lies (Grad-CAM)."

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from fieldsight.datasets import nodules
 from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.lung_preparation.cache import cached, is_cached
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder, write_atomically
+from fieldsight.pipelines._files import check_output_folder
 
 if TYPE_CHECKING:
     from fieldsight.datasets.nodules import Scan

@@ -1,13 +1,10 @@
-"""What the tests of data sets share: real MNIST, the composer of pages, a user without rights."""
+"""What the tests of data sets share: real MNIST, a real series, a user without rights."""
 
 import contextlib
-import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -24,18 +21,6 @@ def mnist_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real MNIST isn't in {folder}; name its data folder in FIELDSIGHT_DATA")
     return folder
-
-
-@pytest.fixture(scope="session")
-def pages() -> ModuleType:
-    """The module that composes pages of digits."""
-    spec = importlib.util.spec_from_file_location("fieldsight_test_pages", HERE / "pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -68,17 +53,6 @@ def unprivileged() -> Callable[[], contextlib.AbstractContextManager[None]]:
             os.seteuid(0)
 
     return context
-
-
-@pytest.fixture(scope="session")
-def ct_files() -> ModuleType:
-    """The module that writes CT series."""
-    spec = importlib.util.spec_from_file_location("fieldsight_test_ct_files", HERE / "ct_files.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

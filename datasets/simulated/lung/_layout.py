@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.simulated.lung._dicom import uid, write_series
 from fieldsight.datasets.simulated.lung._patient import VERSION, patient
 from fieldsight.datasets.simulated.lung._scanner import Detail, Setting, field_of_view
@@ -83,7 +84,7 @@ def write(
     _clear(root)
     manifest = {**what, "first": first, "count": count}
     # First of all: nothing that is there, not even half a set, may be taken for real.
-    _write(root / MANIFEST, json.dumps({**manifest, "whole": False}, indent=1).encode())
+    write_atomically(root / MANIFEST, json.dumps({**manifest, "whole": False}, indent=1).encode())
     numbers = range(first, first + count)
     missing = [
         number for number in numbers if _record(_record_path(root, seed, number, setting)) is None
@@ -99,7 +100,7 @@ def write(
     records = _all_records(root)
     _tables(root, records)
     manifest.update(first=records[0]["number"], count=len(records), whole=True)
-    _write(root / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_atomically(root / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def _clear(root: Path) -> None:
@@ -204,7 +205,7 @@ def _one(job: tuple[str, int, int, Detail, Setting]) -> int:
         shutil.rmtree(beside, ignore_errors=True)
     content = io.BytesIO()
     np.savez_compressed(content, labels=made.mask)
-    _write(root / "masks" / f"{series}.npz", content.getvalue())
+    write_atomically(root / "masks" / f"{series}.npz", content.getvalue())
     record = {
         "number": number,
         "patient": made.name,
@@ -213,7 +214,7 @@ def _one(job: tuple[str, int, int, Detail, Setting]) -> int:
         "nodules": [asdict(nodule) for nodule in made.nodules],
         "excluded": [asdict(nodule) for nodule in made.excluded],
     }
-    _write(_record_path(root, seed, number, setting), json.dumps(record).encode())
+    write_atomically(_record_path(root, seed, number, setting), json.dumps(record).encode())
     return number
 
 
@@ -258,19 +259,8 @@ def _tables(root: Path, records: list[dict[str, Any]]) -> None:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(header)
         table.writerows(rows[name])
-        _write(root / name, text.getvalue().encode())
+        write_atomically(root / name, text.getvalue().encode())
 
 
 def _numbers(nodule: dict[str, Any]) -> list[str]:
     return [f"{value:.4f}" for value in (*nodule["centre_mm"], nodule["diameter_mm"])]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Beside, then renamed: nobody sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

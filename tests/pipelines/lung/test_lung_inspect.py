@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -19,17 +18,6 @@ from fieldsight.pipelines.__main__ import main
 from fieldsight.pipelines.lung import _inspect
 
 SECRETS = "Mustermann|Erika|ZZ-4711|19641212|ACC99887|Waldklinik"
-
-
-@pytest.fixture(scope="module")
-def ct_files() -> ModuleType:
-    path = Path(__file__).parents[2] / "datasets" / "ct_files.py"
-    spec = importlib.util.spec_from_file_location("fieldsight_test_ct_files", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(*arguments: object) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldsight.pipelines._files import write_atomically
+from fieldsight.datasets.files import write_atomically
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
