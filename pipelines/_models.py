@@ -185,12 +185,17 @@ def load_model(path: str | Path) -> Any:
     """
     path = Path(path)
     _read(path)
+    return _loaded(path, path)
+
+
+def _loaded(file: Path, path: Path) -> Any:
+    """The network in a file; `path` is what its user calls it."""
     import keras
 
     import fieldsight.core.layers  # noqa: F401  registers the layers that the file may name
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # a hostile file may fail in any way; none of them is a crash
         raise CommandError(_not_loaded(path, error)) from error
 
@@ -221,14 +226,7 @@ def load_part(path: str | Path, name: str) -> Any:
                 f"a model with a part {name} was needed. Received: {path}, which has none that "
                 "can be read. Train one anew."
             ) from error
-        import keras
-
-        import fieldsight.core.layers  # noqa: F401  registers the layers that the file may name
-
-        try:
-            return keras.saving.load_model(file, compile=False, safe_mode=True)
-        except Exception as error:  # a hostile file may fail in any way; none of them is a crash
-            raise CommandError(_not_loaded(path, error)) from error
+        return _loaded(file, path)
 
 
 def _member_of(name: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fieldsight.core.metrics import froc
+from fieldsight.pipelines.lung import _scores
 
 Array = NDArray[Any]
 
@@ -67,20 +67,8 @@ class Case(Protocol):
         """`(4, 4)` from indices to LPS mm."""
 
 
-class MarkedCase(Case, Protocol):
+class MarkedCase(Case, _scores.Marked, Protocol):
     """A prepared scan with what is known of it."""
-
-    @property
-    def nodules(self) -> Sequence[Any]:
-        """With `centre_mm` and `diameter_mm`."""
-
-    @property
-    def excluded(self) -> Sequence[Any]:
-        """The same, of what is neither right nor wrong."""
-
-    @property
-    def marked(self) -> bool:
-        """Whether somebody looked for nodules."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,22 +130,11 @@ def tune(
         found = _many(marked, highest, [plan.roundness for plan in plans], None)
         for index, plan in enumerate(plans):
             blobs = [one[index] for one in found]
-            tried[plan] = _cpm(marked, blobs), blobs
+            tried[plan] = _scores.free_response(marked, blobs).cpm(), blobs
         if progress is not None:
             progress(number, len(heights))
     best = max(grid, key=lambda plan: tried[plan][0])
     return best, *tried[best]
-
-
-def _cpm(cases: Sequence[MarkedCase], found: Sequence[Blobs]) -> float:
-    return froc(
-        [[nodule.centre_mm for nodule in case.nodules] for case in cases],
-        [blobs.centres_mm for blobs in found],
-        radii=[[nodule.diameter_mm / 2 for nodule in case.nodules] for case in cases],
-        probabilities=[blobs.probabilities for blobs in found],
-        excluded=[[nodule.centre_mm for nodule in case.excluded] for case in cases],
-        excluded_radii=[[nodule.diameter_mm / 2 for nodule in case.excluded] for case in cases],
-    ).cpm()
 
 
 def _many(

@@ -47,6 +47,16 @@ def around(image: Array, centre: Array, side: int, fill: float = AIR) -> Array:
     return cut(image, corner_around(centre, side), side, fill)
 
 
+def of_crops(predict: Any, image: Array, places: Array, side: int, *, at_once: int) -> Array:
+    """What a network answers of the cube around each place, some at a time; one place at least."""
+    crops = np.stack([around(image, place, side) for place in places])[..., None]
+    starts = range(0, len(crops), at_once)
+    answers = [
+        np.asarray(predict(crops[start : start + at_once].astype(np.float32))) for start in starts
+    ]
+    return np.concatenate(answers)
+
+
 def corner_around(centre: Array, side: int) -> Array:
     """The first voxel of the cube of even side whose middle is nearest to an index."""
     return np.rint(np.asarray(centre) + 0.5).astype(int) - side // 2

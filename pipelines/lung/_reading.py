@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 JUDGED = 48  # candidates of a scan at most that the judge sees
+BUILT: Mapping[str, Callable[[Sizes], keras.Model]] = {
+    "finder": _networks.finder,
+    "judge": _networks.judge,
+    "outliner": _networks.outliner,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,11 +169,17 @@ def load(found: ModelFile) -> LungModel:
     sizes = Sizes.from_dict(facts["sizes"])
     fast = _training.device_kind() != "cpu" or _training.processor_has_bfloat16()
     policy = "mixed_bfloat16" if fast else "float32"
-    outliner = load_part(found.path, "outliner") if facts["outlines"] else None
+    saved = {"finder": load_model(found.path), "judge": load_part(found.path, "judge")}
+    if facts["outlines"]:
+        saved["outliner"] = load_part(found.path, "outliner")
+    networks = {
+        name: in_policy(policy, network, functools.partial(BUILT[name], sizes))
+        for name, network in saved.items()
+    }
     return LungModel(
-        in_policy(policy, load_model(found.path), lambda: _networks.finder(sizes)),
-        in_policy(policy, load_part(found.path, "judge"), lambda: _networks.judge(sizes)),
-        outliner and in_policy(policy, outliner, lambda: _networks.outliner(sizes)),
+        networks["finder"],
+        networks["judge"],
+        networks.get("outliner"),
         calibration=Calibration.from_dict(facts["calibration"]),
         sizes=sizes,
         spacing_mm=float(facts["spacing_mm"]),
@@ -190,13 +201,8 @@ def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model
 
 def in_float32(model: LungModel) -> dict[str, keras.Model]:
     """The networks of a model as they are saved."""
-    built = {
-        "finder": _networks.finder,
-        "judge": _networks.judge,
-        "outliner": _networks.outliner,
-    }
     return {
-        name: in_policy("float32", network, functools.partial(built[name], model.sizes))
+        name: in_policy("float32", network, functools.partial(BUILT[name], model.sizes))
         for name, network in model.networks.items()
         if network is not None
     }

@@ -34,12 +34,8 @@ ALARMS = 1.0  # false positives a scan at which the decision table stands
 BINS = 10  # of the calibration, with equal counts
 
 
-class Case(Protocol):
-    """What is known of a scan; `datasets.nodules.Scan` is one."""
-
-    @property
-    def group(self) -> str:
-        """The patient."""
+class Marked(Protocol):
+    """A scan whose nodules somebody looked for, or nobody did."""
 
     @property
     def nodules(self) -> Sequence[Any]:
@@ -50,12 +46,20 @@ class Case(Protocol):
         """With centre_mm and diameter_mm: neither right nor wrong."""
 
     @property
-    def cancer(self) -> int | None:
-        """1 or 0; None if it isn't known."""
-
-    @property
     def marked(self) -> bool:
         """Whether somebody looked for nodules."""
+
+
+class Case(Marked, Protocol):
+    """What is known of a scan; `datasets.nodules.Scan` is one."""
+
+    @property
+    def group(self) -> str:
+        """The patient."""
+
+    @property
+    def cancer(self) -> int | None:
+        """1 or 0; None if it isn't known."""
 
 
 class Marks(Protocol):
@@ -111,7 +115,7 @@ def fit_size(largest_mm: Array, cancer: Array) -> SizeModel:
     return SizeModel(float(found[0]), float(found[1]))
 
 
-def free_response(cases: Sequence[Case], marks: Sequence[Marks]) -> Froc:
+def free_response(cases: Sequence[Marked], marks: Sequence[Marks]) -> Froc:
     """The free response of marks on scans; those that nobody marked are left out.
 
     Raises:

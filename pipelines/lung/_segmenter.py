@@ -28,6 +28,7 @@ from fieldsight.pipelines.lung._patches import (
     cut,
     distorted,
     kind_of,
+    of_crops,
     turned,
 )
 from fieldsight.pipelines.lung._recipes import Sizes
@@ -149,13 +150,7 @@ def probabilities(predict: Any, case: Case, places: Array, side: int) -> Array:
     """`(n, side, side, side)` probability of each voxel around each place, float32."""
     if not len(places):
         return np.zeros((0, side, side, side), np.float32)
-    crops = np.stack([around(case.image, place, side) for place in places])
-    logits = np.concatenate(
-        [
-            np.asarray(predict(crops[i : i + 16, ..., None].astype(np.float32)))
-            for i in range(0, len(crops), 16)
-        ]
-    )
+    logits = of_crops(predict, case.image, places, side, at_once=16)
     return np.asarray(special.expit(logits[..., 0]), np.float32)
 
 

@@ -17,7 +17,15 @@ from fieldsight.pipelines import _training
 from fieldsight.pipelines.lung import _networks
 from fieldsight.pipelines.lung._cases import Case
 from fieldsight.pipelines.lung._detector import Candidates, OnEpoch, is_near
-from fieldsight.pipelines.lung._patches import Batches, Place, around, balance, distorted, turned
+from fieldsight.pipelines.lung._patches import (
+    Batches,
+    Place,
+    around,
+    balance,
+    distorted,
+    of_crops,
+    turned,
+)
 from fieldsight.pipelines.lung._recipes import Sizes
 
 Array = NDArray[Any]
@@ -124,11 +132,7 @@ def judged(predict: Any, case: Case, candidates: Candidates, side: int) -> Array
     if not len(candidates):
         return np.zeros((0, 2), np.float32)
     places = case.to_index(candidates.centres_mm)
-    crops = np.stack([around(case.image, place, side) for place in places])[..., None]
-    parts = [
-        np.asarray(predict(crops[i : i + 32].astype(np.float32))) for i in range(0, len(crops), 32)
-    ]
-    return np.concatenate(parts)
+    return of_crops(predict, case.image, places, side, at_once=32)
 
 
 # What is fitted on validation scans
