@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import Volume
+from fieldsight.datasets.volume import THICKEST_MM, Volume
 
 COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "probability")  # LUNA16's submission form
 DISCLAIMER = "For research only: not a medical device, not for diagnosis. Unverified by a reader."
 SUSPICION = "how suspicious readers of such nodules would call it, 0 to 1; not a pathology"
-THICKEST_MM = 2.5  # slices further apart are outside LUNA16's domain
 
 _UID = re.compile(r"\b[0-2](?:\.\d+){4,}\b")
 

@@ -11,7 +11,7 @@ import numpy as np
 from fieldsight.datasets.dicom.pixels import AIR, LOWEST
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import Volume
+from fieldsight.datasets.volume import Volume, thick_slices
 
 ENDINGS: dict[str, Literal["mhd", "nifti"]] = {
     ".nii.gz": "nifti",
@@ -19,7 +19,6 @@ ENDINGS: dict[str, Literal["mhd", "nifti"]] = {
     ".mhd": "mhd",
     ".mha": "mhd",
 }
-THICK_MM = 2.5
 LARGEST_VOLUME = 2**33  # voxels
 LARGEST_HEADER = 2**16  # bytes of an .mhd
 
@@ -102,12 +101,7 @@ def read(path: Path, name: str, series_uid: str) -> Volume:
         affine = affine[:, [*order, 3]]
         notes.append("its axes were put in the order of planes, rows and columns")
     hounsfield = _hounsfield(values, name, notes)
-    step = float(np.linalg.norm(affine[:3, 0]))
-    if step > THICK_MM:
-        notes.append(
-            f"slices of {step:.4g} mm: over {THICK_MM} mm is outside LUNA16's domain, and small "
-            "nodules may not be seen"
-        )
+    notes += thick_slices(float(np.linalg.norm(affine[:3, 0])))
     return Volume(hounsfield, affine, name=name, series_uid=series_uid, notes=tuple(notes))
 
 

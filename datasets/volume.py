@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from fieldsight.datasets.sample import Array
 
+THICKEST_MM = 2.5  # from plane to plane: LUNA16 leaves out what is thicker
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -97,12 +99,31 @@ class Volume:
 
     def to_world(self, indices: ArrayLike) -> Array:
         """LPS millimetres `(..., 3)` x, y, z of indices `(..., 3)` plane, row, column."""
-        given = np.asarray(indices, np.float64)
-        world: Array = given @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return world
+        return to_world(self.affine, indices)
 
     def to_index(self, points: ArrayLike) -> Array:
         """Indices `(..., 3)` plane, row, column of LPS millimetres `(..., 3)` x, y, z."""
-        given = np.asarray(points, np.float64) - self.affine[:3, 3]
-        index: Array = given @ np.linalg.inv(self.affine[:3, :3]).T
-        return index
+        return to_index(self.affine, points)
+
+
+def thick_slices(step_mm: float) -> tuple[str, ...]:
+    """What to say of slices that are so thick (L-15); nothing of thin ones."""
+    if step_mm <= THICKEST_MM:
+        return ()
+    return (
+        f"slices of {step_mm:.4g} mm: over {THICKEST_MM} mm is outside LUNA16's domain, and small "
+        "nodules may not be seen",
+    )
+
+
+def to_world(affine: Array, indices: ArrayLike) -> Array:
+    """`(..., 3)` x, y, z of indices `(..., 3)`, by an affine `(4, 4)` from one to the other."""
+    world: Array = np.asarray(indices, np.float64) @ affine[:3, :3].T + affine[:3, 3]
+    return world
+
+
+def to_index(affine: Array, points: ArrayLike) -> Array:
+    """`(..., 3)` indices of points `(..., 3)`: the inverse of `to_world`."""
+    away = np.asarray(points, np.float64) - affine[:3, 3]
+    index: Array = away @ np.linalg.inv(affine[:3, :3]).T
+    return index

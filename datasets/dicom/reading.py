@@ -11,9 +11,8 @@ from fieldsight.datasets.dicom.headers import Image, quietly
 from fieldsight.datasets.dicom.series import Series
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import Slice, Volume
+from fieldsight.datasets.volume import Slice, Volume, thick_slices
 
-THICK_MM = 2.5  # what LUNA16 leaves out
 THIN_HOUNSFIELD = -200  # a chest has much below it
 LARGEST_VOLUME = 2**33  # voxels: beyond, the headers are wrong
 INTERPOLATED = Slice(None, "", "")
@@ -182,14 +181,8 @@ def _complete(values: Array, grid: Grid, notes: list[str]) -> None:
 
 
 def _remarks(values: Array, first: Image, grid: Grid) -> list[str]:
-    notes = []
     thickness = first.header.facts.get("slice_thickness_mm", 0)
-    thick = max(grid.step_mm, float(thickness or 0))
-    if thick > THICK_MM:
-        notes.append(
-            f"slices of {thick:.4g} mm: over {THICK_MM} mm is outside LUNA16's domain, and small "
-            "nodules may not be seen"
-        )
+    notes = [*thick_slices(max(grid.step_mm, float(thickness or 0)))]
     if first.header.tilt_degrees and not grid.is_sheared:
         notes.append(
             f"the header names a gantry tilt of {first.header.tilt_degrees:.4g} degrees, but the "

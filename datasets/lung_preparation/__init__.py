@@ -14,13 +14,12 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.lung_preparation import lungs, resampling
 from fieldsight.datasets.lung_preparation.resampling import Axis
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import Volume
+from fieldsight.datasets.volume import THICKEST_MM, Volume, to_index, to_world
 
 VERSION = 2  # of what `prepare` gives: a change of it makes every cached scan a stranger
 WINDOW_HU = (-1200, 600)  # beyond it nothing tells a nodule
 LOWEST_HU = -1024  # what lies below isn't tissue, but what a scanner fills its picture with
 MARGIN_MM = 10.0  # around the lungs' box
-THICKEST_MM = 2.5  # of LUNA16's slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +57,11 @@ class Prepared:
 
     def to_world(self, indices: ArrayLike) -> Array:
         """LPS millimetres `(..., 3)` x, y, z of indices `(..., 3)` plane, row, column."""
-        world: Array = np.asarray(indices, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return world
+        return to_world(self.affine, indices)
 
     def to_index(self, points: ArrayLike) -> Array:
         """Indices `(..., 3)` plane, row, column of LPS millimetres `(..., 3)` x, y, z."""
-        given = np.asarray(points, np.float64) - self.affine[:3, 3]
-        index: Array = given @ np.linalg.inv(self.affine[:3, :3]).T
-        return index
+        return to_index(self.affine, points)
 
 
 def prepare(volume: Volume, spacing_mm: float = 1.0, labels: Array | None = None) -> Prepared:
@@ -151,8 +147,7 @@ def onto_volume(
     """
     mapping = np.linalg.inv(affine) @ volume.affine
     corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(crop.shape) - 1)
-    world = corners @ affine[:3, :3].T + affine[:3, 3]
-    indices = volume.to_index(world)
+    indices = volume.to_index(to_world(affine, corners))
     low = np.maximum(np.floor(indices.min(axis=0)).astype(np.int64) - 1, 0)
     high = np.minimum(np.ceil(indices.max(axis=0)).astype(np.int64) + 2, volume.shape)
     if np.any(high <= low):

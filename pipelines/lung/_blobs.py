@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fieldsight.datasets.volume import to_world
 from fieldsight.pipelines.lung import _scores
 
 Array = NDArray[Any]
@@ -188,7 +189,7 @@ def _extrema(case: Case, highest_hu: float) -> _Extrema:
         chosen = np.argsort(-strengths, kind="stable")[:STRONGEST]
         peaks, strengths = peaks[chosen], strengths[chosen]
     scale, offsets = _between(answers, peaks)
-    centres = (peaks[:, 1:] + offsets) @ affine[:3, :3].T + affine[:3, 3]
+    centres = to_world(affine, peaks[:, 1:] + offsets)
     diameters = np.interp(scale, np.arange(len(widths)), DIAMETERS_MM)
     return _Extrema(centres, diameters, strengths, _roundness(smooth, peaks))
 

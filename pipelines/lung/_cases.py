@@ -18,6 +18,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.lung_preparation import Prepared
 from fieldsight.datasets.lung_preparation.cache import cached
 from fieldsight.datasets.nodules import Nodule, Scan
+from fieldsight.datasets.volume import to_index, to_world
 
 Array = NDArray[Any]
 
@@ -71,15 +72,11 @@ class Case:
 
     def to_index(self, points_mm: ArrayLike) -> Array:
         """Indices `(n, 3)` plane, row, column of LPS mm `(n, 3)`."""
-        away = np.asarray(points_mm, np.float64).reshape(-1, 3) - self.affine[:3, 3]
-        index: Array = away @ np.linalg.inv(self.affine[:3, :3]).T
-        return index
+        return to_index(self.affine, np.asarray(points_mm, np.float64).reshape(-1, 3))
 
     def to_world(self, indices: ArrayLike) -> Array:
         """LPS mm `(n, 3)` of indices `(n, 3)` plane, row, column."""
-        given = np.asarray(indices, np.float64).reshape(-1, 3)
-        world: Array = given @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return world
+        return to_world(self.affine, np.asarray(indices, np.float64).reshape(-1, 3))
 
     def a_place(self, rng: np.random.Generator) -> Array:
         """Indices of a voxel in the lungs, drawn at random; of any, if there are no lungs."""
