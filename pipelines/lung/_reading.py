@@ -219,6 +219,8 @@ def findings_of(
 ) -> tuple[list[Finding], dict[int, Heat]]:
     """Candidates as findings: those that reach the threshold outlined and measured.
 
+    The centre of what was outlined is the outline's: every output then says one place.
+
     Args:
         model: whose marks they are.
         case: the prepared scan.
@@ -240,7 +242,7 @@ def findings_of(
         x, y, z = marks.centres_mm[i].tolist()
         findings.append(
             Finding(
-                (x, y, z),
+                (x, y, z) if outline is None else outline.centre_mm,
                 float(marks.diameters_mm[i]) if outline is None else outline.diameter_mm,
                 None if outline is None else outline.volume_mm3,
                 float(marks.probabilities[i]),

@@ -14,7 +14,7 @@ from scipy import ndimage, special
 
 from fieldsight.core.losses import binary_focal, soft_dice
 from fieldsight.datasets.lung_preparation import onto_volume
-from fieldsight.datasets.volume import Volume
+from fieldsight.datasets.volume import Volume, to_world
 from fieldsight.pipelines import _training
 from fieldsight.pipelines.lung import _networks
 from fieldsight.pipelines.lung._cases import Case
@@ -49,12 +49,14 @@ class Outline:
         offset: plane, row, column of the box's first voxel.
         volume_mm3: of the voxels in it.
         diameter_mm: of the sphere of that volume.
+        centre_mm: of the voxels in it, LPS.
     """
 
     mask: Array
     offset: tuple[int, int, int]
     volume_mm3: float
     diameter_mm: float
+    centre_mm: tuple[float, float, float]
 
 
 class OutlinerCrops:
@@ -190,11 +192,13 @@ def _measured(mask: Array, low: Array, affine: Array) -> Outline:
     inner = mask[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
     volume = len(voxels) * abs(float(np.linalg.det(affine[:3, :3])))
     offset = (low + first).tolist()
+    x, y, z = to_world(affine, low + voxels.mean(axis=0)).tolist()
     return Outline(
         inner,
         (offset[0], offset[1], offset[2]),
         volume,
         float(np.cbrt(6 * volume / np.pi)),
+        (x, y, z),
     )
 
 

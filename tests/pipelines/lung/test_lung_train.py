@@ -101,6 +101,29 @@ def test_an_outline_has_the_volume_of_its_ball(case: Case) -> None:
     assert dice(ours, np.asarray(case.labels) == 1) == 1
 
 
+def test_a_finding_lies_where_its_outline_lies(case: Case) -> None:
+    # CSV and JSON name the finding's centre, SEG its voxels: half a voxel apart at most.
+    from types import SimpleNamespace
+
+    from fieldsight.pipelines.lung._reading import Marks, findings_of
+    from fieldsight.pipelines.lung._segmenter import outline
+
+    near, far = (np.asarray(nodule.centre_mm) for nodule in case.nodules)
+    grid = Volume(np.broadcast_to(np.int16(0), case.image.shape), case.affine)
+    cube = np.zeros((24, 24, 24), np.float32)
+    cube[13:16, 11:14, 9:12] = 1  # two voxels of 2 mm off the middle along two axes
+    drawn = [outline(cube, place, case, grid) for place in case.to_index([near])]
+    model: Any = SimpleNamespace(outlines=lambda *_: drawn)
+    marks = Marks(np.array([near, far]), np.ones(2), np.array([0.9, 0.1]), np.zeros(2), 0.5)
+    found, _ = findings_of(model, case, grid, marks, threshold=0.5, heat=False)
+    mask = found[0].mask
+    assert mask is not None
+    middle = np.argwhere(mask).mean(axis=0) + found[0].mask_start
+    np.testing.assert_allclose(grid.to_index(found[0].centre_mm), middle, atol=1e-9)
+    assert np.linalg.norm(found[0].centre_mm - near) > 3
+    np.testing.assert_allclose(found[1].centre_mm, far)  # not outlined: where it was found
+
+
 def test_an_outline_takes_the_part_at_the_place_alone(case: Case) -> None:
     from fieldsight.pipelines.lung._segmenter import outline
 
