@@ -572,7 +572,9 @@ def test_a_taller_array_needs_no_more_memory() -> None:
 
     peak(200)  # whatever is made once
     low, high = peak(400), peak(4000)
-    assert high < 1.2 * low
+    # How far the reader is ahead differs from run to run, by a few windows at most: far less than
+    # a tenth of what the taller array's answer has more.
+    assert high - low < (4000 - 400) * 128 * 4 * 4 / 10
     # Below 40 windows of 64 x 64 x 4 float32, or an eighth of the tall array's answer.
     assert high < 40 * 64 * 64 * 4 * 4 < 4000 * 128 * 4 * 4 / 2
 

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -158,7 +159,7 @@ def test_calls_cost_the_training_thread_nothing(home: Path) -> None:
             began = time.perf_counter()
             run.metrics({"loss": 0.5, "accuracy": 0.9}, step=step)
             seconds.append(time.perf_counter() - began)
-    assert sorted(seconds)[-4] < 0.05  # a shared machine may pause any process now and then
+    assert statistics.median(seconds) < 0.005  # a busy machine may pause any process now and then
     assert len(client(home).get_metric_history(str(run.mlflow_id), "loss")) == 300
 
 
