@@ -81,7 +81,7 @@ class Comparison(NamedTuple):
     high: float
 
 
-def _styled(draw: Callable[P, R]) -> Callable[P, R]:
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         import matplotlib as mpl
@@ -114,7 +114,7 @@ def save(figure: Figure | Image, path: str | Path) -> Path:
 # --- training and test -----------------------------------------------------------------------
 
 
-@_styled
+@styled
 def learning_curves(
     history: Mapping[str, Sequence[float]], *, data: str = "", title: str = "Learning curves"
 ) -> Figure:
@@ -131,12 +131,12 @@ def learning_curves(
     names = [n for n in names if f"val_{n}" in history] or names
     columns = min(2, max(1, len(names)))
     rows = -(-max(1, len(names)) // columns)
-    figure = _figure(title, data, 3.5 * rows)
+    figure = blank(title, data, 3.5 * rows)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
         _curve(axes, name, history)
     if not names:
-        _message(figure, "No epoch was finished.")
+        message(figure, "No epoch was finished.")
     return figure
 
 
@@ -186,7 +186,7 @@ def _minor_label(value: float, _: int) -> str:
     return _short(value) if round(digit) in {2, 5} else ""
 
 
-@_styled
+@styled
 def confusion_matrix(
     labels: ArrayLike,
     predictions: ArrayLike,
@@ -218,7 +218,7 @@ def confusion_matrix(
     right = np.diag(counts)
     totals = counts.sum(axis=1)
     side = min(7.4, max(4.6, 0.58 * count))
-    figure = _figure(f"{title}: {int(wrong.sum()):,} of {len(true):,} wrong", data, side)
+    figure = blank(f"{title}: {int(wrong.sum()):,} of {len(true):,} wrong", data, side)
     axes, bars = figure.subplots(1, 2, width_ratios=[2.3, 1], sharey=True)
     # Right answers are grey and errors coloured by their logarithm, or a hundred right answers
     # would leave every error white.
@@ -267,7 +267,7 @@ def confusion_matrix(
     return figure
 
 
-@_styled
+@styled
 def worst_mistakes(
     images: ArrayLike,
     labels: ArrayLike,
@@ -297,21 +297,21 @@ def worst_mistakes(
     chosen = wrong[order][:k]
     title = f"Worst mistakes: {len(chosen)} of {len(wrong):,}, the surest wrong answers first"
     if not len(chosen):
-        figure = _figure(f"No mistakes among {len(true):,} pictures", data, 1.2)
-        _message(figure, "Every answer was right.")
+        figure = blank(f"No mistakes among {len(true):,} pictures", data, 1.2)
+        message(figure, "Every answer was right.")
         return figure
     cells = [
         (
             pictures[i],
             f"{names[true[i]]} → {names[read[i]]}",
-            f"{_percent(answers[i, read[i]])} sure",
+            f"{percent(answers[i, read[i]])} sure",
         )
         for i in chosen
     ]
     return _gallery(cells, f"{title} (label → answer)", data, columns=9)
 
 
-@_styled
+@styled
 def comparison(
     rows: Sequence[Comparison],
     *,
@@ -329,7 +329,7 @@ def comparison(
 
     forms = list(dict.fromkeys(row.pictures for row in rows))
     models = list(dict.fromkeys(row.model for row in rows))
-    figure = _figure(title, data, 4.2)
+    figure = blank(title, data, 4.2)
     panels = np.atleast_1d(figure.subplots(1, max(1, len(forms)), sharey=True))
     looks = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (VERMILLION, "D")]
     for axes, form in zip(panels, forms, strict=False):
@@ -363,7 +363,7 @@ def comparison(
 # --- what a network sees ---------------------------------------------------------------------
 
 
-@_styled
+@styled
 def filters(kernels: ArrayLike, *, layer: str = "", data: str = "") -> Figure:
     """A convolution's kernels: as colours with three channels, else one row a channel.
 
@@ -399,7 +399,7 @@ def filters(kernels: ArrayLike, *, layer: str = "", data: str = "") -> Figure:
     )
 
 
-@_styled
+@styled
 def feature_map_atlas(
     images: ArrayLike,
     maps: Mapping[str, NDArray[Any]],
@@ -445,7 +445,7 @@ def _map_rows(
     left = _label_width(names)
     pitch = (WIDTH - left - 0.22) / max(shown + 1, 12)
     height = pitch * images.shape[1] / images.shape[2]
-    sheet = _Sheet(title, data, height * len(images) + 0.28, colour_bar=True)
+    sheet = Sheet(title, data, height * len(images) + 0.28, colour_bar=True)
     limits, colours = _scale(values)
     sheet.text(left + pitch / 2, 0.14, "picture")
     for unit in range(shown):
@@ -470,7 +470,7 @@ def _vector_rows(
     left, height = _label_width(names), 0.46
     start = left + height * images.shape[2] / images.shape[1] + 0.1
     title = f"Answers of {layer}: {values.shape[1]} units"
-    sheet = _Sheet(title, data, height * len(images) + 0.28, colour_bar=True)
+    sheet = Sheet(title, data, height * len(images) + 0.28, colour_bar=True)
     limits, colours = _scale(values)
     few = values.shape[1] <= 12
     wide = (WIDTH - start - 0.12) / values.shape[1]
@@ -494,7 +494,7 @@ def _vector_rows(
     return sheet.finish(drawn, "activation")
 
 
-@_styled
+@styled
 def unit_excitation(
     images: Any,
     indices: NDArray[Any],
@@ -524,7 +524,7 @@ def unit_excitation(
     first = _rgb(np.asarray(images[int(indices[0, 0])]))
     height = pitch * first.shape[0] / first.shape[1]
     about = " · ".join(part for part in (data, note) if part)
-    sheet = _Sheet(title, about, height * shown + 0.06)
+    sheet = Sheet(title, about, height * shown + 0.06)
     for unit in range(shown):
         y = unit * height
         sheet.text(left - 0.1, y + height / 2 - 0.12, f"unit {unit}", ha="right", color=INK)
@@ -546,7 +546,7 @@ def unit_excitation(
     return sheet.finish()
 
 
-@_styled
+@styled
 def grad_cam_overlays(
     images: ArrayLike,
     maps: ArrayLike,
@@ -579,7 +579,7 @@ def grad_cam_overlays(
     tall = wide * pictures.shape[1] / pictures.shape[2]
     about = " · ".join(part for part in (data, layer and f"layer {layer}") if part)
     title = "Grad-CAM: where the evidence for each answer is"
-    sheet = _Sheet(title, about, rows * (tall + 0.42), colour_bar=True)
+    sheet = Sheet(title, about, rows * (tall + 0.42), colour_bar=True)
     for index, picture in enumerate(pictures):
         x, y = pitch * (index % columns) + 0.12, (tall + 0.42) * (index // columns) + 0.28
         plain, mixed = _mixed(picture, heat[index])
@@ -590,7 +590,7 @@ def grad_cam_overlays(
             x, y - 0.12, str(answers[index]), ha="left", size=11, weight="bold",
             color=VERMILLION if wrong else INK,
         )  # fmt: skip
-        aside = _percent(probabilities[index])
+        aside = percent(probabilities[index])
         if wrong and labels is not None:
             aside += f", but it is {labels[index]}"
         sheet.text(x + 2 * wide + 0.03, y - 0.12, aside, ha="right")
@@ -643,7 +643,7 @@ def digit_overlay(
     letters = float(np.clip(0.4 * height, smallest, 2.5 * smallest))
     texts = [str(answer) for answer in answers]
     tags = [
-        _Tag(text if sure else text + "?", _percent(share), BLUE if sure else VERMILLION)
+        _Tag(text if sure else text + "?", percent(share), BLUE if sure else VERMILLION)
         for text, share, sure in zip(
             texts, probabilities, [share >= UNSURE for share in probabilities], strict=True
         )
@@ -751,7 +751,7 @@ def _font(size: float, *, bold: bool = False) -> FreeTypeFont:
 # --- parts -----------------------------------------------------------------------------------
 
 
-def _figure(title: str, data: str, height: float) -> Figure:
+def blank(title: str, data: str, height: float) -> Figure:
     """A figure of the common width with its title and data line; `height` is what is below."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -766,13 +766,13 @@ def _figure(title: str, data: str, height: float) -> Figure:
     return figure
 
 
-def _message(figure: Figure, text: str) -> None:
+def message(figure: Figure, text: str) -> None:
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.text(0, 0.5, text, fontsize=12, color=SOFT, va="center")
 
 
-class _Sheet:
+class Sheet:
     """Many small pictures in one axes, placed in inches from the top left of what is below the
     title: an axes for each picture takes seconds to lay out.
     """
@@ -781,7 +781,7 @@ class _Sheet:
 
     def __init__(self, title: str, data: str, height: float, *, colour_bar: bool = False) -> None:
         self.bottom = self.BAR if colour_bar else 0.0
-        self.figure = _figure(title, data, height + self.bottom)
+        self.figure = blank(title, data, height + self.bottom)
         self.figure.set_layout_engine("none")
         self.total = self.figure.get_figheight()
         self.axes = self.figure.add_axes((0, self.bottom / self.total, 1, height / self.total))
@@ -833,7 +833,7 @@ def _gallery(
     wide = pitch - 0.1
     tall = wide * shape[0] / shape[1]
     rows = -(-len(cells) // columns)
-    sheet = _Sheet(title, data, rows * (tall + captions + 0.06), colour_bar=bool(look))
+    sheet = Sheet(title, data, rows * (tall + captions + 0.06), colour_bar=bool(look))
     drawn: Any = None
     for index, (picture, first, second) in enumerate(cells):
         x = 0.12 + pitch * (index % columns)
@@ -873,7 +873,7 @@ def _plain(colour: str) -> Any:
     return ListedColormap([colour])
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     """Never rounded up to a certainty."""
     if value >= 0.999:
         return ">99.9 %" if value < 1 else "100 %"

@@ -38,7 +38,7 @@ def free_response(
     import matplotlib as mpl
 
     with mpl.rc_context(_figures.STYLE):
-        figure = _figures._figure("Free response: what is found, at what price", data, 5.0)
+        figure = _figures.blank("Free response: what is found, at what price", data, 5.0)
         axes = figure.subplots()
         grid = np.geomspace(FROC_RATES[0], FROC_RATES[-1], 97)
         looks = ((_figures.BLUE, "-", "o"), (_figures.ORANGE, "--", "s"),
@@ -85,7 +85,7 @@ def calibration(
     import matplotlib as mpl
 
     with mpl.rc_context(_figures.STYLE):
-        figure = _figures._figure("Does a probability mean what it says?", data, 4.6)
+        figure = _figures.blank("Does a probability mean what it says?", data, 4.6)
         panels = np.atleast_1d(figure.subplots(1, max(1, len(kinds))))
         for axes, (name, (said, true)) in zip(panels, kinds.items(), strict=False):
             curve = reliability(said, true, bins=BINS if len(said) >= MANY else BINS // 2)

@@ -182,7 +182,7 @@ def planes(volume: Volume) -> Figure:
     """
     from fieldsight.pipelines import _figures
 
-    drawn: Figure = _figures._styled(_planes)(volume)
+    drawn: Figure = _figures.styled(_planes)(volume)
     return drawn
 
 
@@ -196,7 +196,7 @@ def _planes(volume: Volume) -> Figure:
     widths = [float(sides[right]) for _, _, right, _ in PLANES]
     heights = [float(sides[down]) for _, _, _, down in PLANES]
     inch = (_figures.WIDTH - 0.9) / sum(widths)  # a millimetre, in inches
-    figure = _figures._figure(
+    figure = _figures.blank(
         f"{volume.name}: three planes", _facts(volume), max(heights) * inch + 0.75
     )
     axes = figure.subplots(1, 3, width_ratios=widths)

@@ -90,7 +90,7 @@ def _drawn(
     pitch = (_figures.WIDTH - TEXT - 0.1) / columns
     side = min(pitch - 0.08, 2.45)
     height = side + 0.12
-    sheet = _figures._Sheet(
+    sheet = _figures.Sheet(
         _title(volume, len(shown), len(chosen)), data, len(shown) * height + 0.32,
         colour_bar=bool(heat),
     )  # fmt: skip
@@ -122,8 +122,8 @@ def _title(volume: Volume, shown: int, all_of_them: int) -> str:
 
 
 def _empty(data: str, threshold: float) -> Figure:
-    figure = _figures._figure("No finding", data, 1.2)
-    _figures._message(
+    figure = _figures.blank("No finding", data, 1.2)
+    _figures.message(
         figure,
         f"Nothing reached the probability of {threshold:.3g} from which candidates are findings.\n"
         "That is no proof that there is nothing.",
@@ -136,9 +136,9 @@ def _say(sheet: Any, number: int, finding: Finding, y: float, side: float) -> No
     lines = [f"{finding.diameter_mm:.1f} mm"]
     if finding.volume_mm3 is not None:
         lines.append(f"{finding.volume_mm3:,.0f} mm³")
-    lines.append(f"nodule: {_figures._percent(finding.probability)}")
+    lines.append(f"nodule: {_figures.percent(finding.probability)}")
     if finding.suspicion is not None:
-        lines.append(f"suspicion: {_figures._percent(finding.suspicion)}")
+        lines.append(f"suspicion: {_figures.percent(finding.suspicion)}")
     place = ", ".join(f"{value:.1f}" for value in finding.centre_mm)
     top = middle - 0.12 * (len(lines) + 1)
     sheet.text(x, top - 0.16, str(number), ha="left", size=17, weight="bold", color=_figures.INK)

@@ -113,8 +113,8 @@ FULL = Way(
         mined=48,
         searched=48,
     ),
-    outliner=Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
-    outliner_steps=40,
+    outliner=Recipe(epochs=14, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
+    outliner_steps=50,
     judge=Recipe(epochs=16, batch_size=32, learning_rate=3e-3, weight_decay=1e-2),
     judge_steps=30,
 )

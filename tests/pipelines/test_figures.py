@@ -185,10 +185,10 @@ def test_an_empty_page_of_twelve_megapixels_is_drawn() -> None:
 
 
 def test_percentages_are_never_rounded_to_certainty() -> None:
-    assert _figures._percent(0.9999) == ">99.9 %"
-    assert _figures._percent(1.0) == "100 %"
-    assert _figures._percent(0.994) == "99.4 %"
-    assert _figures._percent(0.126) == "13 %"
+    assert _figures.percent(0.9999) == ">99.9 %"
+    assert _figures.percent(1.0) == "100 %"
+    assert _figures.percent(0.994) == "99.4 %"
+    assert _figures.percent(0.126) == "13 %"
 
 
 def test_importing_draws_in_no_heavy_package() -> None:
