@@ -313,13 +313,21 @@ def test_the_source_distribution_holds_files_where_git_holds_links(
 
 # Help is instant
 
-HEAVY = {"jax", "keras", "matplotlib", "mlflow", "scipy", "skimage", "sklearn", "tensorflow"}
+HEAVY = {"geopandas", "jax", "keras", "matplotlib", "mlflow", "rasterio", "scipy", "skimage",
+         "sklearn", "tensorflow"}  # fmt: skip
 
 COMMANDS = [
     *(["digits", action] for action in ("train", "evaluate", "predict", "compare", "explain")),
     *(
         ["lung", action]
         for action in ("train", "evaluate", "predict", "simulate", "prepare", "inspect")
+    ),
+    *(
+        ["deforestation", action]
+        for action in (
+            *("train", "evaluate", "predict", "map", "change", "learn", "assess"),
+            *("simulate", "prepare"),
+        )
     ),
     ["describe"],
     ["kernels"],
