@@ -759,7 +759,8 @@ def find_model(
     Args:
         reference: a `.keras` file, a run's id (MLflow's or the local one), or `name@alias`;
             None for the newest champion of the application.
-        application: `digits`, `lung`, ...
+        application: `digits`, `lung`, ...; of one that makes several kinds of models, the kind
+            too: `deforestation-tags`. It is what their cards say, and begins their names.
         make_with: the command that makes such a model, for the message when there is none.
         data: only champions trained on these data.
         last: champions trained on these data only where there is no other, however new they are.
@@ -824,7 +825,7 @@ def _find(
     make_with: str,
     simulated: bool,
 ) -> ModelFile:
-    if reference is not None and (waiting := _waiting_model(reference)) is not None:
+    if reference is not None and (waiting := _waiting_model(reference, application)) is not None:
         return waiting
     there = store()
     try:
@@ -834,7 +835,7 @@ def _find(
             elif "@" in reference:
                 version = _by_alias(client, *reference.rsplit("@", 1))
             else:
-                version = _version_of_run(client, reference)
+                version = _version_of_run(client, reference, application)
             if version is not None:
                 return _fetched(client, there, version)
     except StoreError as error:
@@ -846,15 +847,21 @@ def _find(
     )
 
 
-def _waiting_model(reference: str) -> ModelFile | None:
+def _waiting_model(reference: str, application: str) -> ModelFile | None:
     """The last model of a run on this machine whose records still wait to be sent."""
     folder = _journal.find(reference)
     if folder is None:
         return None
     records = [item for item in _journal.read_records(folder) if item["kind"] == "model"]
+    records.sort(key=lambda item: _is_of(application, item["name"]))  # a run may have several
     if not records or not (path := folder / records[-1]["file"]).exists():
         return None
     return ModelFile(path, read_card(path), records[-1]["name"], run_id=folder.name)
+
+
+def _is_of(application: str, name: str) -> bool:
+    """Whether a model's registered name is of an application, or of one kind of its models."""
+    return name.startswith(f"fieldsight-{application}-")
 
 
 def _newest_champion(
@@ -890,7 +897,8 @@ def _pages(client: Any, query: str) -> Iterator[Any]:
             return
 
 
-def _version_of_run(client: Any, reference: str) -> Any:
+def _version_of_run(client: Any, reference: str, application: str = "") -> Any:
+    """The newest version that a run registered, of the application's if it has any."""
     if not re.fullmatch(r"[0-9a-f]{4,32}", reference):
         return None
     folder = _journal.find(reference)
@@ -898,7 +906,11 @@ def _version_of_run(client: Any, reference: str) -> Any:
     found = client.search_model_versions(f"run_id = '{done.get('run', reference)}'")
     if not found:
         found = client.search_model_versions(f"tags.`fieldsight.run` = '{reference}'")
-    return max(found, key=lambda version: version.creation_timestamp, default=None)
+    return max(
+        found,
+        key=lambda version: (_is_of(application, version.name), version.creation_timestamp),
+        default=None,
+    )
 
 
 def _fetched(client: Any, there: Store, version: Any) -> ModelFile:

@@ -178,7 +178,7 @@ class Change:
     resample: bool = False
     """Bring the later scene onto the earlier one's grid where they differ; left out: refused."""
     bands: str | None = None
-    """Names of the scenes' bands in file order, as blue,green,red,nir; left out: their metadata's."""
+    """Names of the scenes' bands in file order, as blue,green,red,nir; left out: by metadata."""
     allow_simulated: bool = False
     """Compare real scenes by a model that has seen simulated ones alone; outputs are marked."""
     json: bool = False

@@ -386,6 +386,24 @@ def test_a_model_is_found_by_file_run_or_name(keras_files: dict[str, Path], home
         )
 
 
+def test_of_a_run_with_two_kinds_of_models_the_right_one_is_found(
+    keras_files: dict[str, Path], home: Path, tmp_path: Path
+) -> None:
+    network = keras.saving.load_model(keras_files["uci"])
+    kinds = ("forest-tags", "forest-map")
+    with start(application="forest") as run:
+        for kind in kinds:
+            one = card("simulated", application=kind)
+            file = tmp_path / f"{kind}.keras"
+            save_model(network, file, one)
+            run.model(file, registered_name=one.name)
+            assert _tracking._waiting_model(run.id, kind).card.application == kind  # type: ignore[union-attr]
+    for reference in (run.id, str(run.mlflow_id), None):
+        for kind in kinds:
+            found = find(reference, application=kind)
+            assert (found.name, found.card.application) == (f"fieldsight-{kind}-simulated", kind)
+
+
 def test_the_default_is_the_newest_champion_for_the_data(
     keras_files: dict[str, Path], home: Path
 ) -> None:
