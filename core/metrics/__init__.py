@@ -5,6 +5,7 @@ that has no answer (the recall where there is nothing to find) is None, in array
 an invented 0 or 1; each function says when.
 """
 
+from fieldsight.core.metrics.area_estimates import AreaEstimates, Estimates, area_estimates
 from fieldsight.core.metrics.calibration import (
     Reliability,
     expected_calibration_error,
@@ -28,17 +29,22 @@ from fieldsight.core.metrics.labels import (
     mean_f_score,
     roc_auc,
 )
+from fieldsight.core.metrics.objects import ObjectMatches, match_objects
 from fieldsight.core.metrics.points import PointMatches, PointScores, match_points
 
 __all__ = [
     "FROC_RATES",
+    "AreaEstimates",
     "CocoScores",
     "CountErrors",
+    "Estimates",
     "Froc",
     "Interval",
+    "ObjectMatches",
     "PointMatches",
     "PointScores",
     "Reliability",
+    "area_estimates",
     "average_precision",
     "bootstrap",
     "coco_scores",
@@ -48,6 +54,7 @@ __all__ = [
     "fit_temperature",
     "froc",
     "log_loss",
+    "match_objects",
     "match_points",
     "mean_f_score",
     "paired_difference_interval",
