@@ -576,6 +576,20 @@ def kept_precision(folder: Path, choose: Callable[[], tuple[str, str]]) -> tuple
     return policy, why
 
 
+def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+    """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        copy = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
 @dataclasses.dataclass(frozen=True)
 class _Trial:
     """A few batches of a data set, generated once, so that a trial times the network."""

@@ -15,6 +15,7 @@ from fieldsight.core.losses.noisy_or import (
     noisy_or,
     noisy_or_crossentropy,
 )
+from fieldsight.core.losses.places import place_crossentropy
 
 __all__ = [
     "PADDED",
@@ -28,5 +29,6 @@ __all__ = [
     "heat_map_focal",
     "noisy_or",
     "noisy_or_crossentropy",
+    "place_crossentropy",
     "soft_dice",
 ]

@@ -19,9 +19,10 @@ from fieldsight.core.boxes import centres
 from fieldsight.core.detection import decode
 from fieldsight.core.losses import DetectionLoss
 from fieldsight.pipelines import _training
+from fieldsight.pipelines._drawn import Batches
 from fieldsight.pipelines.lung import _networks
 from fieldsight.pipelines.lung._cases import Case
-from fieldsight.pipelines.lung._patches import Batches, FinderPatches, Place
+from fieldsight.pipelines.lung._patches import FinderPatches, Place
 from fieldsight.pipelines.lung._recipes import Plan, Sizes
 
 Array = NDArray[Any]

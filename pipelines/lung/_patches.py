@@ -5,10 +5,9 @@ Prepared scans are memory-mapped: what is held in memory is a batch, not the pat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -66,32 +65,6 @@ def distorted(cube: Array, rng: np.random.Generator) -> Array:
     """Another scanner's cube, Hounsfield units float32: brighter or darker, and noisier."""
     noise = rng.uniform(0, NOISE_HU) * rng.standard_normal(cube.shape, np.float32)
     return cube.astype(np.float32) + noise + np.float32(rng.uniform(-SHIFT_HU, SHIFT_HU))
-
-
-class Batches(keras.utils.PyDataset):
-    """A data set whose batch `i` of epoch `e` depends on `(seed, e, i)` alone.
-
-    Args:
-        draw: from the epoch's and the batch's own generator to a batch, inputs and targets.
-        steps: batches an epoch.
-        seed: of all that is drawn.
-    """
-
-    def __init__(
-        self, draw: Callable[[np.random.Generator], tuple[Array, Array]], steps: int, seed: int
-    ) -> None:
-        super().__init__()
-        self.draw, self.steps, self.seed, self.epoch = draw, steps, seed, 0
-
-    def start_epoch(self, epoch: int) -> None:
-        """Begin an epoch, from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
-        return self.draw(np.random.default_rng((self.seed, self.epoch, index)))
 
 
 class FinderPatches:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fieldsight.core.inspection import grad_cam
 from fieldsight.datasets.findings import Finding
 from fieldsight.datasets.volume import Volume
+from fieldsight.pipelines import _training
 from fieldsight.pipelines.lung import _detector, _networks, _segmenter, _suspicion
 from fieldsight.pipelines.lung._cases import Case
 from fieldsight.pipelines.lung._montage import Heat
@@ -162,7 +163,6 @@ def load(found: ModelFile) -> LungModel:
     Raises:
         CommandError: if the file is no lung model, or a part of it can't be loaded.
     """
-    from fieldsight.pipelines import _training
     from fieldsight.pipelines._models import load_model, load_part
 
     facts: Mapping[str, Any] = found.card.facts
@@ -173,7 +173,7 @@ def load(found: ModelFile) -> LungModel:
     if facts["outlines"]:
         saved["outliner"] = load_part(found.path, "outliner")
     networks = {
-        name: in_policy(policy, network, functools.partial(BUILT[name], sizes))
+        name: _training.in_policy(policy, network, functools.partial(BUILT[name], sizes))
         for name, network in saved.items()
     }
     return LungModel(
@@ -187,22 +187,10 @@ def load(found: ModelFile) -> LungModel:
     )
 
 
-def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
-    """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        copy = build()
-    finally:
-        keras.config.set_dtype_policy(before)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
 def in_float32(model: LungModel) -> dict[str, keras.Model]:
     """The networks of a model as they are saved."""
     return {
-        name: in_policy("float32", network, functools.partial(BUILT[name], model.sizes))
+        name: _training.in_policy("float32", network, functools.partial(BUILT[name], model.sizes))
         for name, network in model.networks.items()
         if network is not None
     }

@@ -16,11 +16,11 @@ from fieldsight.core.losses import binary_focal, soft_dice
 from fieldsight.datasets.lung_preparation import onto_volume
 from fieldsight.datasets.volume import Volume, to_world
 from fieldsight.pipelines import _training
+from fieldsight.pipelines._drawn import Batches
 from fieldsight.pipelines.lung import _networks
 from fieldsight.pipelines.lung._cases import Case
 from fieldsight.pipelines.lung._detector import OnEpoch
 from fieldsight.pipelines.lung._patches import (
-    Batches,
     Place,
     around,
     balance,

@@ -14,11 +14,11 @@ from scipy import optimize, special
 
 from fieldsight.core.losses import PADDED, BinaryFocal, noisy_or
 from fieldsight.pipelines import _training
+from fieldsight.pipelines._drawn import Batches
 from fieldsight.pipelines.lung import _networks
 from fieldsight.pipelines.lung._cases import Case
 from fieldsight.pipelines.lung._detector import Candidates, OnEpoch, is_near
 from fieldsight.pipelines.lung._patches import (
-    Batches,
     Place,
     around,
     balance,
