@@ -36,6 +36,7 @@ def predict(
     valid: Valid | None = None,
     fill: float = math.nan,
     sink: Any = None,
+    at_once: bool = False,
     state: str | os.PathLike[str] | None = None,
     done: Callable[[int], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -51,12 +52,14 @@ def predict(
     too small, the model mixes all places, or takes windows of one size and the array is smaller.
 
     The next windows are read by a thread while the model runs. Windows go row by row along the
-    first axis; memory holds one row of answers, its overlap with the next, and a few windows.
+    first axis; memory holds one row of answers, its overlap with the next, and a few windows;
+    with `at_once` a few windows alone.
 
     Args:
         source: `(*sides, channels)`, an array, or what has this `shape` and gives windows by
             `source[slices]` or, where it has it, `source.read(slices)`, in one other thread;
-            slices are of the sides alone.
+            slices are of the sides alone. Where it has `source.valid(slices)` too, that says
+            which of these places are data, `(*sides)` bool.
         model: a Keras model, or a callable, from `(batch, *window, channels)` to `(batch, *window,
             classes)`; to places some inputs apart, as a detector's; or to a dict, list or tuple
             of such.
@@ -77,6 +80,8 @@ def predict(
         sink: takes `sink.write(slices, piece)`, or `sink[slices] = piece`, in rising order along
             the first axis, float32, of the answer's places; for several outputs one for each, in
             the same structure. None keeps all in memory.
+        at_once: give the sink each window's part as soon as it is answered, row by row of
+            windows and each place once, so that memory doesn't grow with the array; for "crop".
         state: a small file next to the sink that says how far it is written: if it is there, the
             run goes on from there. It is the caller's to delete, along with the sink.
         done: told the number of each row once it is written, before that is put down in `state`:
@@ -101,6 +106,11 @@ def predict(
         raise ValueError(f"blend must be one of {', '.join(BLENDS)}. Received: {blend!r}")
     if state is not None and sink is None:
         raise ValueError("state is of a sink that outlives the run. Received: sink=None")
+    if at_once and (blend != "crop" or sink is None):
+        raise ValueError(
+            "at_once needs a sink, and blend='crop': other blends wait for the next windows. "
+            f"Received: blend={blend!r}, sink={sink!r}"
+        )
     job = prepare(
         source, model, window=window, batch_size=batch_size, margin=margin, stride=stride,
         overlap=overlap, padding=padding, nodata=nodata, valid=valid,
@@ -111,7 +121,7 @@ def predict(
     first = record.rows
     if first >= job.plan.rows:
         return None
-    sheets = _Sheets(job, blend, fill, sink)
+    sheets = _Sheets(job, blend, fill, sink, at_once)
     sheets.begin(first)
     in_row = job.plan.in_row
     row = job.plan.needed(first, blend)
@@ -174,10 +184,11 @@ def _facts(plan: Plan) -> dict[str, Any]:
 class _Sheets:
     """The sheets of all outputs, made when the first answer shows what there are."""
 
-    def __init__(self, job: Job, blend: Blend, fill: float, sink: Any) -> None:
+    def __init__(self, job: Job, blend: Blend, fill: float, sink: Any, at_once: bool) -> None:
         self.job, self.blend, self.fill, self.sink = job, blend, fill, sink
+        self.at_once = at_once
         self.form: Any = None
-        self.sheets: list[_Sheet] = []
+        self.sheets: list[_Sheet | _Pieces] = []
         self.edge = 0
 
     def begin(self, row: int) -> None:
@@ -214,7 +225,9 @@ class _Sheets:
         if self.sink is not None:
             sinks = self._sinks(answer)
         self.sheets = [
-            _Sheet(self.job.plan, self.blend, self.fill, output.shape[1:], sink, self.edge)
+            _Pieces(self.job.plan, self.fill, output.shape[1:], sink)
+            if self.at_once
+            else _Sheet(self.job.plan, self.blend, self.fill, output.shape[1:], sink, self.edge)
             for output, sink in zip(outputs, sinks, strict=True)
         ]
 
@@ -331,6 +344,37 @@ class _Sheet:
         self.missing = _rest(self.missing, rows)
         self.masked = _rest(self.masked, rows)
         self.edge = end
+
+
+class _Pieces:
+    """One output whose windows' parts are final, and go to the sink as they come."""
+
+    def __init__(self, plan: Plan, fill: float, form: tuple[int, ...], sink: Any) -> None:
+        self.plan, self.fill, self.sink = plan, fill, sink
+        self.scale, self.classes = scale_of(plan, form), form[-1]
+
+    def add(self, window: Window, answer: NDArray[Any] | None) -> None:
+        """Write what a window gives; None is nothing at all."""
+        spans = self.plan.spans(window.index, "crop")
+        starts = self.plan.start(window.index)
+        here, there = [], []
+        sides = zip(spans, starts, self.scale, self.plan.shape, strict=True)
+        for span, start, scale, side in sides:
+            first, end = span[0] // scale, min(span[1] // scale, -(-side // scale))
+            here.append(slice(first, end))
+            there.append(slice(first - start // scale, end - start // scale))
+        if answer is None:
+            shape = tuple(side.stop - side.start for side in here)
+            part = np.full((*shape, self.classes), self.fill, np.float32)
+        else:
+            part = np.asarray(answer[tuple(there)], np.float32)
+            if window.valid is not None:
+                valid = _any_of_blocks(window.valid, self.scale)[tuple(there)]
+                part = np.where(valid[..., None], part, np.float32(self.fill))
+        _write(self.sink, tuple(here), part)
+
+    def finish(self, edge: int) -> None:
+        """Nothing waits."""
 
 
 def _weighted(part: NDArray[Any], weights: list[NDArray[Any]]) -> NDArray[Any]:

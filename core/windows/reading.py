@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +53,8 @@ class Reader:
 
     Attributes:
         source: has `shape`, (*sides, channels), and gives `source[slices]` or
-            `source.read(slices)`; the slices are of the sides alone.
+            `source.read(slices)`; the slices are of the sides alone. Its `valid(slices)`, where
+            it has one, says which places are data.
         plan: where the windows lie.
         dtype: that the model takes.
         batch_size: windows run at once, at most.
@@ -128,19 +130,23 @@ class Reader:
         self, piece: NDArray[Any], place: Slices
     ) -> tuple[bool, NDArray[np.bool_] | None]:
         """Whether a window runs, and which of its places are data."""
-        valid: NDArray[np.bool_] | None = None
-        if self.nodata is not None:
-            valid = _has_data(piece, self.nodata)
-        if self.valid is not None:
-            said = np.asarray(self.valid(piece))
+        masks = [] if self.nodata is None else [_has_data(piece, self.nodata)]
+        rules: list[tuple[Any, Any]] = [(self.valid, piece)]
+        rules.append((getattr(self.source, "valid", None), place))
+        for rule, seen in rules:
+            if rule is None:
+                continue
+            said = np.asarray(rule(seen))
             if said.dtype != bool or said.shape not in ((), piece.shape[:-1]):
                 raise ValueError(
                     f"valid must answer True or False, or a mask of {piece.shape[:-1]}. "
                     f"Received: {said.dtype} of shape {said.shape} at {shown(place)}"
                 )
-            if not said.ndim:
-                return bool(said) and (valid is None or bool(valid.any())), valid
-            valid = said if valid is None else valid & said
+            if said.ndim:
+                masks.append(said)
+            elif not said:
+                return False, None
+        valid = functools.reduce(np.logical_and, masks) if masks else None
         if valid is None or valid.all():
             return True, None
         return bool(valid.any()), valid

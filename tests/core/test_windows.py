@@ -579,6 +579,51 @@ def test_a_taller_array_needs_no_more_memory() -> None:
     assert high < 40 * 64 * 64 * 4 * 4 < 4000 * 128 * 4 * 4 / 2
 
 
+def test_what_is_given_at_once_is_the_same_in_the_memory_of_some_windows(tmp_path: Path) -> None:
+    array = np.random.default_rng(9).integers(0, 3, (90, 70, 2), np.uint16)
+    array[20:70, 10:60] = 0
+    options: Any = {"window": 24, "margin": 2, "stride": 4, "nodata": 0}
+    expected = windows.predict(array, blurring(2), **options)
+    pieces = []
+
+    class Sink:
+        out = np.full((90, 70, 2), 9, np.float32)
+
+        def write(self, slices: tuple[slice, ...], piece: NDArray[Any]) -> None:
+            assert (self.out[slices] == 9).all()  # each place once
+            self.out[slices] = piece
+            pieces.append(piece.shape)
+
+    done: list[int] = []
+    state = tmp_path / "state"
+    windows.predict(
+        array, blurring(2), sink=Sink(), at_once=True, state=state, done=done.append, **options
+    )
+    np.testing.assert_array_equal(Sink.out, expected)
+    assert np.isnan(expected).any()
+    assert len(pieces) == plan((90, 70), 24, margin=2, stride=4).count
+    assert max(rows * columns for rows, columns, _ in pieces) <= 24 * 24
+    assert done == list(range(plan([90], 24, margin=2, stride=4).count))
+    # Broken off after the second row, a run goes on with the third.
+    state.write_text(state.read_text().replace(f'"rows": {len(done)}', '"rows": 2'))
+    first = plan([90], 24, margin=2, stride=4).axes[0].cores[2][0]
+    Sink.out[first:] = 9
+    windows.predict(array, blurring(2), sink=Sink(), at_once=True, state=state, **options)
+    np.testing.assert_array_equal(Sink.out[first:], expected[first:])
+
+
+def test_a_coarser_answer_may_be_given_at_once() -> None:
+    array = np.random.default_rng(3).random((37, 51, 3), np.float32)
+    options: Any = {"window": 16, "margin": 4, "stride": 4}
+
+    def coarse(batch: NDArray[Any]) -> NDArray[Any]:
+        return batch[:, ::2, ::2]
+
+    out = np.zeros((19, 26, 3), np.float32)
+    windows.predict(array, coarse, sink=out, at_once=True, **options)
+    np.testing.assert_array_equal(out, windows.predict(array, coarse, **options))
+
+
 def test_an_array_on_disk_gives_what_it_gives_in_memory(tmp_path: Path) -> None:
     array = np.random.default_rng(8).integers(0, 4000, (70, 50, 4), np.uint16)
     array.tofile(tmp_path / "raster")
@@ -662,6 +707,20 @@ def test_a_rule_may_answer_a_mask() -> None:
         )
 
 
+def test_a_source_may_say_itself_where_it_has_data() -> None:
+    class Source:
+        shape = (20, 20, 1)
+
+        def read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
+            return np.ones((20, 20, 1), np.float32)[slices]
+
+        def valid(self, slices: tuple[slice, ...]) -> NDArray[np.bool_]:
+            return (np.arange(400).reshape(20, 20) % 7 < 3)[slices]
+
+    found = windows.predict(Source(), lambda b: b, window=8, margin=0, stride=1, fill=-1)
+    np.testing.assert_array_equal(found[..., 0].ravel(), np.where(np.arange(400) % 7 < 3, 1, -1))
+
+
 def test_a_place_of_a_coarser_answer_has_data_where_any_of_its_own_has() -> None:
     array = np.zeros((10, 12, 1), np.uint8)
     array[3, 5] = array[9, 9] = 1
@@ -730,6 +789,8 @@ def test_progress_counts_windows_to_the_last() -> None:
         ({"padding": "wrap"}, "padding 'reflect', 'edge' or 'zeros'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"state": "x"}, "state is of a sink"),
+        ({"at_once": True}, "at_once needs a sink"),
+        ({"at_once": True, "sink": [], "blend": "taper"}, "other blends wait"),
         ({"sink": 3}, "a sink takes sink.write"),
         ({"model": 3}, "a model is a Keras model, or a callable"),
         ({"model": lambda b: b}, "stride= and margin= must be given"),
