@@ -1,0 +1,1 @@
+"""Maps on disk: written by windows, styled, counted, sampled."""
