@@ -1,0 +1,204 @@
+"""Annotated pictures of animals and people from above, whatever layout they were published in.
+
+    found = animals.load("BIRDSAI")
+    for frame in found.frames:
+        image, boxes = frame.read(), frame.boxes
+
+Whatever a layout's boxes are (xywh, normalised, from 1), here they are `xyxy` pixels of the picture
+as it is displayed, the first pixel from 0 to 1, right and bottom exclusive (W-7).
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.sample import Array
+from fieldsight.datasets.splits import FRACTIONS, Split
+
+Kind = Literal["birdsai", "coco", "voc", "yolo", "box_csv", "point_csv", "mot"]
+Side = Literal["train", "val", "test"]
+Slices = tuple[slice, slice]
+
+PEOPLE = frozenset(
+    ("human", "person", "people", "pedestrian", "poacher", "ranger", "man", "men", "woman",
+     "women", "child", "children", "swimmer", "hunter", "static person", "person on vehicle")
+)  # fmt: skip
+VEHICLES = frozenset(
+    ("vehicle", "car", "truck", "van", "bus", "jeep", "pickup", "lorry", "tractor", "motorcycle",
+     "motorbike", "bicycle", "bike", "boat", "canoe", "non motorized vehicle")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture with what was marked in it; its pixels are read when they are asked for.
+
+    Args:
+        name: its path within the data set, such as "TrainReal/images/a/a_0000000007.jpg".
+        group: the flight, the video or the folder that lies on one side of a split (W-1).
+        index: its number in its sequence, as its file's name has it; 0 outside of one.
+        size: rows and columns, as displayed.
+        boxes: `(n, 4)` float32 `xyxy` pixels, within the picture (but see `points`).
+        labels: `(n,)` int64, of `AnimalSet.classes`.
+        tracks: `(n,)` int64 number of the object within its group; -1 where nobody said.
+        ignored: `(m, 4)` float32 `xyxy` of regions that are neither right nor wrong.
+        occluded: `(n,)` bool.
+        noisy: `(n,)` bool: where the picture is disturbed.
+        points: whether boxes stand for points, which are their middles; such boxes may reach
+            over the picture's edge.
+        simulated: whether a computer drew it.
+        path: its file.
+    """
+
+    name: str
+    group: str
+    index: int
+    size: tuple[int, int]
+    boxes: Array
+    labels: Array
+    tracks: Array
+    ignored: Array
+    occluded: Array
+    noisy: Array
+    points: bool
+    simulated: bool
+    path: Path
+    reader: Callable[[Slices | None], Array] = field(repr=False)
+
+    def read(self, slices: Slices | None = None) -> Array:
+        """`(rows, columns, channels)` uint8 or uint16, one channel or three, as displayed.
+
+        Args:
+            slices: of rows and columns; None for all. A TIFF is read there alone.
+
+        Raises:
+            DataError: if the file is damaged, or of another size than its header said.
+        """
+        return self.reader(slices)
+
+
+@dataclass(frozen=True, eq=False)
+class AnimalSet:
+    """Annotated pictures of one layout.
+
+    Args:
+        frames: in the order of their names.
+        classes: names, by the labels' number.
+        kind: the layout.
+        name: its folder's or file's name.
+        split: the side of each frame by its name, where the layout publishes one; else None.
+        failures: what could not be used, by the picture's name or the row, with the reason.
+        notes: what was odd or is missing, a sentence each.
+        radius_px: that boxes have where they stand for points; None for real boxes.
+
+    Raises:
+        DataError: if two frames have one name.
+    """
+
+    frames: tuple[Frame, ...]
+    classes: tuple[str, ...]
+    kind: Kind
+    name: str
+    split: Mapping[str, Side] | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    radius_px: float | None = None
+
+    def __post_init__(self) -> None:
+        names = [frame.name for frame in self.frames]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f"{self.name}: each picture once was needed. Received: {twice} twice. Remove one."
+            )
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self.frames)
+
+    @property
+    def groups(self) -> Array:
+        """`(frames,)` the flight, video or folder of each frame."""
+        return np.array([frame.group for frame in self.frames])
+
+    @property
+    def people(self) -> frozenset[str]:
+        """The classes that are people (W-11)."""
+        return frozenset(name for name in self.classes if _is_of(name, PEOPLE))
+
+    @property
+    def vehicles(self) -> frozenset[str]:
+        """The classes that are vehicles."""
+        return frozenset(name for name in self.classes if _is_of(name, VEHICLES))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a computer drew all of them."""
+        return bool(self.frames) and all(frame.simulated for frame in self.frames)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256, in hexadecimal, of classes, every frame's name, marks and file's size."""
+        total = hashlib.sha256(repr((self.kind, self.classes, self.radius_px)).encode())
+        for frame in self.frames:
+            length = frame.path.stat().st_size if frame.path.exists() else -1
+            total.update(repr((frame.name, frame.group, frame.size, length)).encode())
+            for array in (frame.boxes, frame.labels, frame.tracks, frame.ignored):
+                total.update(np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+    def take(self, indices: Iterable[int]) -> tuple[Frame, ...]:
+        """The frames at these indices, in that order."""
+        return tuple(self.frames[index] for index in indices)
+
+    def divided(self, *, fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0) -> Split:
+        """Every group on one side (W-1), the classes and empty frames in equal shares.
+
+        The published split is kept where there is one; what it has not of validation is cut from
+        its training groups. Frames that it doesn't name are left out.
+
+        Args:
+            fractions: of train, val and test.
+            seed: of the cut.
+
+        Raises:
+            DataError: if there are too few groups, or the published split tears one apart.
+        """
+        raise NotImplementedError
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    radius_px: float = 16.0,
+    one_based: bool | None = None,
+) -> AnimalSet:
+    """The annotated pictures of a folder or a file of annotations, by the layout found there.
+
+    Args:
+        path: BIRDSAI's folder or one of its parts; MOTChallenge's; a YOLO data.yaml or its folder;
+            COCO's JSON or its folder; a folder of Pascal VOC's XML; a CSV of boxes or points.
+        kind: the layout; None recognises it.
+        radius_px: half the side of the boxes that stand for points.
+        one_based: whether the first pixel is 1, in VOC's and MOT's; None goes by the layout, and
+            VOC's by the smallest coordinate.
+
+    Raises:
+        DatasetNotFoundError: if there is nothing that it knows.
+        DataError: if what is there is damaged, or nothing of it can be used.
+    """
+    raise NotImplementedError
+
+
+def _is_of(name: str, words: frozenset[str]) -> bool:
+    plain = re.sub(r"[\s_-]+", " ", name.strip().lower())
+    return plain in words or plain.removesuffix("s") in words
