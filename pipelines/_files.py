@@ -1,11 +1,17 @@
-"""Places for outputs, refused before any work is done where nothing can be written."""
+"""Places for outputs, refused before any work is done where nothing can be written; failures."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines._errors import CommandError
+
+FAILURES = "failures.csv"
 
 
 def check_output_file(flag: str, path: Path, suffix: str | None = None) -> None:
@@ -38,3 +44,26 @@ def check_output_folder(flag: str, path: Path) -> None:
         raise CommandError(f"{flag}: a folder was needed. Received: {path}; {there} is a file.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise CommandError(f"{flag}: {there} can't be written to. Name another place.")
+
+
+def write_failures(folder: Path, kind: str, failures: Mapping[str, str]) -> Path | None:
+    """Write a batch's failures.csv, or take an earlier one away where nothing failed (C-11).
+
+    Args:
+        folder: of the batch.
+        kind: what failed, which heads the first column: "series", "chip".
+        failures: reasons by what its user calls it.
+
+    Returns:
+        The file; None where nothing failed.
+    """
+    path = folder / FAILURES
+    if not failures:
+        path.unlink(missing_ok=True)
+        return None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((kind, "reason"))
+    writer.writerows((name, " ".join(reason.split())) for name, reason in failures.items())
+    write_atomically(path, text.getvalue().encode())
+    return path

@@ -8,8 +8,6 @@ have none. With pseudonyms every UID is another, in all of them the same.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 import uuid
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fieldsight.datasets.errors import DataError
-from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.findings import (
     Finding,
     Provenance,
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
 CSV, JSON, MARKUPS = "findings.csv", "findings.json", "findings.mrk.json"
 SR, SEG, MONTAGE = "report.sr.dcm", "nodules.seg.dcm", "findings.png"
 FILES = (CSV, JSON, MARKUPS, SR, SEG, MONTAGE)
-FAILURES = "failures.csv"
-FAILURE_COLUMNS = ("series", "reason")
 
 
 def write_all(
@@ -134,28 +129,6 @@ def check_folder(folder: Path) -> None:
             f"a folder for the answers about one series was needed. Received: {folder}, which "
             f"holds other things ({', '.join(others[:3])}). Name another place."
         )
-
-
-def write_failures(folder: Path, failures: Mapping[str, str]) -> Path | None:
-    """Write a batch's failures.csv, or take an earlier one away where nothing failed.
-
-    Args:
-        folder: of the batch.
-        failures: reasons by series, as its user named it.
-
-    Returns:
-        The file; None where nothing failed.
-    """
-    path = folder / FAILURES
-    if not failures:
-        path.unlink(missing_ok=True)
-        return None
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FAILURE_COLUMNS)
-    writer.writerows((series, " ".join(reason.split())) for series, reason in failures.items())
-    write_atomically(path, text.getvalue().encode())
-    return path
 
 
 def _reports(

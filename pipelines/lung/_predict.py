@@ -12,7 +12,7 @@ from fieldsight.datasets import scans
 from fieldsight.datasets.errors import DataError
 from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder
+from fieldsight.pipelines._files import check_output_folder, write_failures
 
 if TYPE_CHECKING:
     from fieldsight.datasets.dicom_source import Pseudonyms
@@ -55,7 +55,7 @@ def predict(settings: Predict) -> int:
     )  # fmt: skip
     _training.prepare_backend(0)
     from fieldsight.datasets.dicom_source import Pseudonyms
-    from fieldsight.pipelines.lung import _outputs, _reading
+    from fieldsight.pipelines.lung import _reading
 
     model = _reading.load(found)
     pseudonyms = Pseudonyms() if settings.pseudonymise else None
@@ -79,7 +79,8 @@ def predict(settings: Predict) -> int:
             continue
         print(f"{series.name}: {answer}; {folder}")
         _print_seconds(took, time.perf_counter() - started)
-    _outputs.write_failures(settings.out, failures) if settings.out.is_dir() or failures else None
+    if settings.out.is_dir() or failures:
+        write_failures(settings.out, "series", failures)
     if len(failures) == len(search.found):
         print("fieldsight: no series could be answered", file=sys.stderr)
         return 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
@@ -15,17 +13,16 @@ from typing import TYPE_CHECKING
 
 from fieldsight.datasets import nodules
 from fieldsight.datasets.errors import DataError
-from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.lung_preparation.cache import cached, is_cached
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder
+from fieldsight.pipelines._files import FAILURES, check_output_folder, write_failures
 
 if TYPE_CHECKING:
     from fieldsight.datasets.nodules import Scan
     from fieldsight.pipelines.lung import Prepare
 
 FINEST_MM, COARSEST_MM = 0.3, 5.0
-PREPARED, FAILURES = "prepared", "failures.csv"  # in the cache's folder
+PREPARED = "prepared"  # in the cache's folder
 
 
 def prepare(settings: Prepare) -> int:
@@ -48,7 +45,7 @@ def prepare(settings: Prepare) -> int:
         if failure:
             failures[scan.name] = failure
             _say(f"failed: {failure}")
-    _write(settings.cache / FAILURES, failures)
+    write_failures(settings.cache, "scan", failures)
     done = {
         "data": found.name,
         "simulated": found.simulated,
@@ -97,18 +94,6 @@ def _progress(
     from rich.progress import track
 
     return track(answers, "preparing", total=len(scans), console=Console(stderr=True))
-
-
-def _write(path: Path, failures: dict[str, str]) -> None:
-    """The failures of this call; an earlier call's list goes."""
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("scan", "reason"))
-    writer.writerows(failures.items())
-    write_atomically(path, text.getvalue().encode())
 
 
 def _print(cache: Path, done: dict[str, object], failures: dict[str, str]) -> None:

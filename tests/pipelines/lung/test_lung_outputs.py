@@ -251,16 +251,6 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, ct: ModuleType) 
         _outputs.write_all(tmp_path / "file", volume, [], ct.PROVENANCE)
 
 
-def test_failures_are_a_table_and_go_when_nothing_failed(tmp_path: Path) -> None:
-    path = _outputs.write_failures(tmp_path, {"b/series": "truncated,\nat 4 kB"})
-    assert path is not None
-    assert list(csv.DictReader(path.open())) == [
-        {"series": "b/series", "reason": "truncated, at 4 kB"}
-    ]
-    assert _outputs.write_failures(tmp_path, {}) is None
-    assert not path.exists()
-
-
 # The picture
 
 

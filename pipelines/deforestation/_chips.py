@@ -1,0 +1,228 @@
+"""The chips of a training or an evaluation: read once, checked, each on one side of the split."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.datasets import splits
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.planet import ChipSet
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.deforestation import _tag_baselines
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+
+FRACTIONS = (0.7, 0.1, 0.2)  # of a user's chips
+NEIGHBOURS = 0.08  # of the chips of training scenes: held back, to show what a random split tells
+AT_ONCE = 32  # chips that are read together
+IN_MEMORY = 2 * 2**30  # bytes of chips that are held; more of them are read again when needed
+SIDES = ("train", "val", "test", "neighbours")
+
+
+class Pixels:
+    """The pixels of some chips, from memory or from their files; indexed as an array is.
+
+    Args:
+        chips: the set.
+        indices: which of its chips.
+        held: `(n, 256, 256, bands)` of the whole set in memory, if it fits there.
+    """
+
+    def __init__(self, chips: ChipSet, indices: Array, held: Array | None) -> None:
+        self.chips, self.indices, self.held = chips, np.asarray(indices), held
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, chosen: Any) -> Array:
+        places = self.indices[chosen]
+        if self.held is not None:
+            return self.held[places]
+        return self.chips.read(places)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cohort:
+    """Chips that can be read, by side.
+
+    Attributes:
+        chips: all of them.
+        sides: indices by name: train, val, test, and neighbours: chips of the training scenes
+            that aren't learned from; none where scenes aren't known.
+        features: `(n, features)` band statistics.
+        held: all pixels, if they fit into memory.
+        name: of the data, as the model is registered by.
+        how: they were split, in words.
+        split_fingerprint: of the split.
+        failures: what couldn't be read, with the reason.
+    """
+
+    chips: ChipSet
+    sides: Mapping[str, Array]
+    features: Array
+    held: Array | None
+    name: str
+    how: str
+    split_fingerprint: str
+    failures: Mapping[str, str]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a computer drew them."""
+        return self.chips.simulated
+
+    def pixels(self, side: str) -> Pixels:
+        """The chips of a side."""
+        return Pixels(self.chips, self.sides[side], self.held)
+
+    def tags(self, side: str) -> Array:
+        """`(n, 17)` 0 or 1."""
+        return self.chips.tags[self.sides[side]]
+
+    def groups(self, side: str) -> Array:
+        """`(n,)` the scene of each chip."""
+        return self.chips.groups[self.sides[side]]
+
+
+def with_bands(chips: ChipSet, bands: Sequence[str] | None) -> ChipSet:
+    """The chips with their bands named as the person says (D-1).
+
+    Raises:
+        CommandError: if there aren't as many names as bands.
+    """
+    if bands is None or tuple(bands) == chips.bands:
+        return chips
+    if len(bands) != len(chips.bands):
+        raise CommandError(
+            f"--bands: {len(chips.bands)} names were needed, one for each band of the chips. "
+            f"Received: {','.join(bands)}."
+        )
+    return dataclasses.replace(chips, bands=tuple(bands))
+
+
+def gather(
+    chips: ChipSet,
+    split: Callable[[ChipSet], tuple[Mapping[str, Array], str]],
+    name: str,
+    progress: Progress | None = None,
+) -> Cohort:
+    """Read every chip once, leave out what can't be read, and split the rest.
+
+    Args:
+        chips: labelled.
+        split: from chips to indices by side, and how they were split in words.
+        name: of the data.
+        progress: told how many are through.
+
+    Raises:
+        CommandError: if a side stays without a chip.
+    """
+    good, features, held, failures = _read(chips, progress)
+    if len(good) < len(chips):
+        kept = [chips.names[i] for i in good]
+        chips = dataclasses.replace(
+            chips, names=tuple(kept), tags=chips.tags[good], groups=chips.groups[good],
+            paths=tuple(chips.paths[i] for i in good) if chips.paths else (),
+        )  # fmt: skip
+    sides, how = split(chips)
+    for side in SIDES[:3]:
+        if not len(sides[side]):
+            raise CommandError(
+                f"at least one chip to {side} by was needed. Received: {len(chips)} chips of "
+                f"{len(set(chips.groups))} scenes, split {how}. More chips are needed."
+            )
+    total = hashlib.sha256(repr([chips.names[i] for side in SIDES for i in sides[side]]).encode())
+    return Cohort(
+        chips, sides, features, held, name, how, total.hexdigest(), {**chips.failures, **failures}
+    )
+
+
+def _read(
+    chips: ChipSet, progress: Progress | None
+) -> tuple[Array, Array, Array | None, dict[str, str]]:
+    """Which chips can be read, their statistics, their pixels if they fit, and the failures."""
+    good: list[int] = []
+    features: list[Array] = []
+    pixels: list[Array] | None = []
+    failures: dict[str, str] = {}
+    total = 0
+    for start in range(0, len(chips), AT_ONCE):
+        for index in range(start, min(start + AT_ONCE, len(chips))):
+            try:
+                chip = chips.read([index])
+            except DataError as error:
+                failures[chips.names[index]] = str(error)
+                continue
+            good.append(index)
+            features.append(_tag_baselines.statistics(chip, chips.bands))
+            total += chip.nbytes
+            if total > IN_MEMORY:
+                pixels = None
+            if pixels is not None:
+                pixels.append(chip)
+        if progress is not None:
+            progress(min(start + AT_ONCE, len(chips)), len(chips))
+    if not good:
+        raise CommandError(
+            f"chips that can be read were needed. Received: {len(chips)}, of which none can. The "
+            f"first: {next(iter(failures.values()))}"
+        )
+    held = None if pixels is None else np.concatenate(pixels)
+    return np.array(good), np.concatenate(features), held, failures
+
+
+def by_scene(chips: ChipSet, seed: int) -> tuple[Mapping[str, Array], str]:
+    """A user's chips, whole scenes on one side (D-7), each tag on every side if it can be.
+
+    Chips whose scene isn't known are split at random, and it is said.
+    """
+    alone = len(set(chips.groups)) == len(chips)
+    split = splits.by_group(chips.groups, FRACTIONS, seed, labels=chips.tags)
+    sides = {side: getattr(split, side) for side in SIDES[:3]}
+    if alone:
+        how = "at random, for it isn't known which chips are neighbours: scores are optimistic"
+        return {**sides, "neighbours": np.empty(0, int)}, how
+    return _with_neighbours(sides, seed), "by scene: the chips of a scene are on one side"
+
+
+def in_order(
+    chips: ChipSet, counts: tuple[int, int, int], seed: int
+) -> tuple[Mapping[str, Array], str]:
+    """Simulated scenes: the first are learned from, the next choose, the last are scored.
+
+    Args:
+        chips: whose groups are the scenes, in order of their names.
+        counts: scenes to train, validate and test by.
+        seed: of the neighbours.
+    """
+    scenes = np.unique(chips.groups)
+    ends = np.cumsum(counts)
+    sides = {
+        side: np.flatnonzero(np.isin(chips.groups, scenes[start:end]))
+        for side, start, end in zip(SIDES, (0, *ends[:-1]), ends, strict=False)
+    }
+    return _with_neighbours(sides, seed), "by scene, each drawn by itself, in order of their names"
+
+
+def _with_neighbours(sides: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """Some of the training chips aside: chips whose neighbours are learned from."""
+    train = sides["train"]
+    count = round(NEIGHBOURS * len(train))
+    aside = np.random.default_rng((seed, 7)).permutation(len(train))[:count]
+    return {
+        **sides,
+        "train": np.delete(train, aside),
+        "neighbours": np.sort(train[aside]),
+    }
+
+
+def scenes_of(cohort: Cohort, side: str) -> list[str]:
+    """Names of the scenes of a side."""
+    return sorted({str(name) for name in cohort.groups(side)})

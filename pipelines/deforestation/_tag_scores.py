@@ -1,0 +1,194 @@
+"""What answers of a tagger are worth: F2 by chip, each tag by itself, with intervals over scenes.
+
+Thresholds are chosen on validation (C-9, D-8), the mean over chips of F2 is what they are chosen
+for and what the competition ranks by (D-9).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fieldsight.core.metrics import (
+    average_precision,
+    bootstrap,
+    expected_calibration_error,
+    f_scores,
+)
+from fieldsight.datasets.planet import TAGS, WEATHER
+
+Array = NDArray[Any]
+Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # title, columns, rows
+
+WEATHER_AT = [TAGS.index(tag) for tag in WEATHER]
+GROUND_AT = [i for i in range(len(TAGS)) if i not in WEATHER_AT]
+CLOUDY = WEATHER.index("cloudy")  # among the weather
+GRID = np.round(np.concatenate([[0.01, 0.02, 0.03, 0.04], np.arange(0.05, 0.9, 0.025)]), 3)
+FEWEST = 8  # chips of validation with a tag, for the tag to have a threshold of its own
+ROUNDS = 3  # over all tags
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """From which probability a tag is given, in the order of `TAGS`.
+
+    The weather's are weights: of the four the one whose probability is the largest part of its
+    threshold is given, and always exactly one.
+    """
+
+    values: tuple[float, ...]
+
+    def decide(self, probabilities: ArrayLike) -> Array:
+        """`(n, 17)` bool tags from `(n, 17)` probabilities, as D-8 asks for."""
+        shares = np.asarray(probabilities, float) / self.values
+        tags = shares >= 1
+        winners = np.argmax(shares[:, WEATHER_AT], axis=1)
+        tags[:, WEATHER_AT] = np.arange(len(WEATHER_AT)) == winners[:, None]
+        tags[np.ix_(winners == CLOUDY, GROUND_AT)] = False
+        return tags
+
+
+def choose_thresholds(probabilities: Array, tags: Array) -> Thresholds:
+    """The thresholds of the best mean F2 of validation chips.
+
+    First one for all tags of the ground; then tag by tag, some rounds, those which enough chips
+    have. Of equally good ones the nearest to the one for all is taken: validation is small, and
+    what it doesn't tell shouldn't be read out of it.
+
+    Args:
+        probabilities: `(n, 17)` of the validation chips.
+        tags: `(n, 17)` 0 or 1.
+    """
+    values = np.full(len(TAGS), 0.2)
+    values[WEATHER_AT] = 0.25
+
+    def worth(candidate: Array) -> float:
+        found = Thresholds(tuple(candidate)).decide(probabilities)
+        return float(f_scores(tags, found).mean())
+
+    def best(places: Sequence[int], candidates: Array, near: float) -> float:
+        scores = []
+        for candidate in candidates:
+            tried = values.copy()
+            tried[places] = candidate
+            scores.append(worth(tried))
+        good = np.flatnonzero(np.asarray(scores) > max(scores) - 1e-9)
+        return float(candidates[good[np.argmin(np.abs(candidates[good] - near))]])
+
+    common = best(GROUND_AT, GRID, 0.2)
+    values[GROUND_AT] = common
+    for _ in range(ROUNDS):
+        before = values.copy()
+        for place in np.flatnonzero(np.sum(tags, axis=0) >= FEWEST):
+            near = 0.25 if place in WEATHER_AT else common
+            values[place] = best([int(place)], GRID, near)
+        if np.array_equal(before, values):
+            break
+    return Thresholds(tuple(map(float, values)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a method says of some chips.
+
+    Attributes:
+        probabilities: `(n, 17)`.
+        thresholds: chosen on validation.
+        tags: `(n, 17)` 0 or 1: the truth.
+        groups: `(n,)` the scene of each.
+    """
+
+    probabilities: Array
+    thresholds: Thresholds
+    tags: Array
+    groups: Array
+
+    @property
+    def decided(self) -> Array:
+        """`(n, 17)` bool."""
+        return self.thresholds.decide(self.probabilities)
+
+    @property
+    def f2(self) -> Array:
+        """`(n,)` F2 of each chip."""
+        return f_scores(self.tags, self.decided)
+
+
+def figures_of(answers: Answers, prefix: str) -> dict[str, float]:
+    """Mean F2 with its 95 % interval over groups, mean AP, calibration; named `{prefix}f2`, ..."""
+    f2 = answers.f2
+    found = bootstrap(lambda cases: float(f2[cases].mean()), answers.groups)
+    precisions = [
+        value
+        for i in range(len(TAGS))
+        if (value := average_precision(answers.tags[:, i], answers.probabilities[:, i])) is not None
+    ]
+    error = expected_calibration_error(answers.probabilities, answers.tags)
+    return {
+        f"{prefix}f2": found.value,
+        f"{prefix}f2_low": found.low,
+        f"{prefix}f2_high": found.high,
+        f"{prefix}mean_average_precision": float(np.mean(precisions)),
+        f"{prefix}calibration_error": float(error or 0.0),
+    }
+
+
+def more_than(first: Answers, second: Answers) -> tuple[float, float, float]:
+    """By how much the first's mean F2 is above the second's, paired, and its 95 % interval."""
+    gain = first.f2 - second.f2
+    found = bootstrap(lambda cases: float(gain[cases].mean()), first.groups)
+    return found.value, found.low, found.high
+
+
+def by_tag(answers: Answers, title: str) -> Table:
+    """Each tag by itself: chips that have it, precision, recall, average precision, threshold."""
+    decided, rows = answers.decided, []
+    for i, tag in enumerate(TAGS):
+        true, found = answers.tags[:, i].astype(bool), decided[:, i]
+        hits = int(np.sum(true & found))
+        rows.append(
+            (
+                tag,
+                int(true.sum()),
+                _share(hits, int(found.sum())),
+                _share(hits, int(true.sum())),
+                _number(average_precision(true, answers.probabilities[:, i])),
+                f"{answers.thresholds.values[i]:.3g}",
+            )
+        )
+    return title, ("tag", "chips", "precision", "recall", "AP", "threshold"), rows
+
+
+def summary(methods: Mapping[str, Answers], title: str) -> Table:
+    """A row a method: mean F2 with its interval, and what the first is above each."""
+    rows, first = [], next(iter(methods.values()))
+    for name, answers in methods.items():
+        figures = figures_of(answers, "")
+        gain = ""
+        if answers is not first:
+            value, low, high = more_than(first, answers)
+            gain = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+        rows.append(
+            (
+                name,
+                f"{figures['f2']:.3f}",
+                f"{figures['f2_low']:.3f} to {figures['f2_high']:.3f}",
+                f"{figures['mean_average_precision']:.3f}",
+                f"{figures['calibration_error']:.3f}",
+                gain,
+            )
+        )
+    columns = ("method", "mean F2", "95 % interval", "mean AP", "ECE", "network is above by")
+    return title, columns, rows
+
+
+def _share(part: int, whole: int) -> str:
+    return _number(part / whole if whole else None)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
