@@ -90,3 +90,8 @@ def checked(
             "differently."
         )
     return found
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether a name, made `normal`, says no more than a number: band_1, layer_2, 3."""
+    return re.fullmatch(r"((band|layer|channel)_?)?\d+", name) is not None

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.sample import Array
+from fieldsight.datasets.scenes import _eopatch
+from fieldsight.datasets.scenes._rasters import Raster
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,17 +20,70 @@ class LabelMap:
         values: `(rows, columns)` whole numbers; 0 where the class isn't known.
         grid: where they lie.
         names: of classes by number, as far as the file tells; without 0.
+        colours: of classes by number, red, green, blue, alpha to 255, as far as the file tells.
     """
 
     values: Array
     grid: Grid
     names: dict[int, str]
+    colours: dict[int, tuple[int, int, int, int]]
 
 
 def open_labels(path: str | Path) -> LabelMap:
-    """A map of classes: a GeoTIFF of one band of whole numbers, or an EOPatch's LULC.npy.
+    """A map of classes, read whole.
+
+    Args:
+        path: a GeoTIFF of one band of whole numbers, whose nodata and masked pixels become 0;
+            or an EOPatch with one map in mask_timeless, or that .npy file.
 
     Raises:
+        DatasetNotFoundError: if it isn't there.
         DataError: if it is none.
     """
-    raise NotImplementedError
+    path = Path(path)
+    if path.is_dir():
+        maps = sorted(path.glob("mask_timeless/*.npy"))
+        if not _eopatch.is_patch(path) or len(maps) != 1:
+            raise DataError(
+                f"{path}: a GeoTIFF of classes, or an EOPatch with one map in mask_timeless, was "
+                f"needed. Received: a folder with {len(maps)} of them. Name the file."
+            )
+        path = maps[0]
+    if path.suffix.lower() == ".npy":
+        values, grid = _eopatch.land_cover(path)
+        return LabelMap(values, grid, dict(_eopatch.LULC) if path.stem == "LULC" else {}, {})
+    return _of_raster(path)
+
+
+def _of_raster(path: Path) -> LabelMap:
+    raster = Raster(path)
+    try:
+        if raster.count != 1 or raster.dtypes[0].kind not in "iu":
+            raise DataError(
+                f"{path}: one band of whole numbers, a class each, was needed. Received: "
+                f"{raster.count} of {raster.dtypes[0]}. Convert it."
+            )
+        everywhere = (slice(None), slice(None))
+        values = raster.read([0], everywhere)[0]
+        known = raster.mask(everywhere)
+        values = np.where(known, values, 0)
+        if values.min() < 0:
+            raise DataError(
+                f"{path}: classes from 0 were needed. Received: {values.min()}. Declare it as "
+                "nodata, or number the classes anew."
+            )
+        present = set(np.unique(values).tolist()) - {0}
+        colours = {n: rgba for n, rgba in raster.colour_table.items() if n in present}
+        return LabelMap(values, raster.grid, _named(raster.tags, present), colours)
+    finally:
+        raster.close()
+
+
+def _named(tags: dict[str, str], present: set[int]) -> dict[int, str]:
+    """By tags such as CLASS_1=forest, as this project's own maps have them."""
+    named = {}
+    for key, text in tags.items():
+        prefix, _, number = key.partition("_")
+        if prefix == "CLASS" and number.isdigit() and text and int(number) in present:
+            named[int(number)] = text
+    return named
