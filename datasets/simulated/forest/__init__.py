@@ -21,7 +21,8 @@ Clouds and their shadows are no class: the map says what is under them, and a ma
 (`..._udm2.tif`, as Planet's) says where they are.
 """
 
-from fieldsight.datasets.simulated.forest._layout import MANIFEST, write
+from fieldsight.datasets.simulated._writing import MANIFEST
+from fieldsight.datasets.simulated.forest._layout import write
 from fieldsight.datasets.simulated.forest._materials import CLASSES, VERSION, Detail, Setting
 
 DEFAULT_SEED = 0
