@@ -308,7 +308,7 @@ def worst_mistakes(
         )
         for i in chosen
     ]
-    return _gallery(cells, f"{title} (label → answer)", data, columns=9)
+    return gallery(cells, f"{title} (label → answer)", data, columns=9)
 
 
 @styled
@@ -378,7 +378,7 @@ def filters(kernels: ArrayLike, *, layer: str = "", data: str = "") -> Figure:
     limit = float(np.abs(values).max()) or 1.0
     if values.shape[-1] == 3:
         cells = [(0.5 + 0.5 * kernel / limit, f"{i}", "") for i, kernel in enumerate(values)]
-        return _gallery(cells, title, f"{data}, mid grey is 0", columns=8)
+        return gallery(cells, title, f"{data}, mid grey is 0", columns=8)
     cells = [
         (
             values[i, ..., channel],
@@ -388,7 +388,7 @@ def filters(kernels: ArrayLike, *, layer: str = "", data: str = "") -> Figure:
         for i in range(len(values))
         for channel in range(min(8, values.shape[-1]))
     ][:LARGEST_GRID]
-    return _gallery(
+    return gallery(
         cells,
         title,
         data,
@@ -818,7 +818,7 @@ class Sheet:
         return self.figure
 
 
-def _gallery(
+def gallery(
     cells: Sequence[tuple[NDArray[Any], str, str]],
     title: str,
     data: str,

@@ -24,7 +24,6 @@ from fieldsight.pipelines.deforestation._tag_scores import Answers, Thresholds, 
 Array = NDArray[Any]
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
-APPLICATION = "deforestation-tags"  # of the card, for `_tracking.find_model`
 SAMPLED = 512  # chips whose pixels give the statistics
 FOLLOWED = 512  # chips of validation at most that are scored after each epoch
 AT_ONCE = 32  # chips that are answered together

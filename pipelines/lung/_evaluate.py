@@ -11,11 +11,12 @@ from fieldsight.datasets import nodules
 from fieldsight.datasets.files import write_atomically
 from fieldsight.datasets.findings import submission
 from fieldsight.pipelines import _tracking, _training
+from fieldsight.pipelines._console import progress
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.lung._predict import MAKE_WITH, SIMULATED
 from fieldsight.pipelines.lung._prepare import PREPARED
-from fieldsight.pipelines.lung._train import progress, show
+from fieldsight.pipelines.lung._train import show
 
 if TYPE_CHECKING:
     from fieldsight.pipelines._models import ModelFile

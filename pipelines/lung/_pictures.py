@@ -75,6 +75,7 @@ def report(
 
 def drawn_of(scores: Scores, data: str) -> dict[str, tuple[str, str, Figure]]:
     """The curves of scores, by file name, with title and caption."""
+    from fieldsight.pipelines import _calibration
     from fieldsight.pipelines.lung import _curves
 
     if scores.froc is None:
@@ -91,6 +92,6 @@ def drawn_of(scores: Scores, data: str) -> dict[str, tuple[str, str, Figure]]:
         "calibration": (
             "Calibration",
             "What was said of each candidate, against how often it was a nodule.",
-            _curves.calibration({"a nodule": (scores.said, scores.right)}, data=data),
+            _calibration.calibration({"a nodule": (scores.said, scores.right)}, data=data),
         ),
     }

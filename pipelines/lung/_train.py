@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldsight.pipelines import _console, _resuming, _tracking, _training
+from fieldsight.pipelines._console import progress, say
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.lung import _recipes
 
@@ -72,7 +72,7 @@ def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
     if settings.resume is not None:
         run, settings = _resuming.take_up(settings, "lung", paths=("data", "cache"))
-        _say(f"tracked in {run.where()}")
+        say(f"tracked in {run.where()}")
         return run, settings
     _refuse_impossible(settings)
     from fieldsight.pipelines.lung import _cohort
@@ -87,8 +87,8 @@ def _begin(settings: Train) -> tuple[Run, Train]:
         tags={"data": data, "simulated": str(simulated).lower()},
         name=f"{'full' if settings.full else 'quick'} on {data}",
     )
-    _say(f"tracked in {run.where()}")
-    _say(f"if it is stopped: fieldsight lung train --resume {run.id}")
+    say(f"tracked in {run.where()}")
+    say(f"if it is stopped: fieldsight lung train --resume {run.id}")
     return run, settings
 
 
@@ -101,21 +101,21 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     cohort = _cohort.load(settings, way, run.folder, progress)
     seconds["simulate_and_prepare"] = time.perf_counter() - started
     for name, reason in cohort.failures.items():
-        _say(f"left out: {name}: {reason}")
+        say(f"left out: {name}: {reason}")
     if cohort.simulated:
-        _say("SIMULATED patients: the figures say nothing of real ones")
+        say("SIMULATED patients: the figures say nothing of real ones")
     _training.prepare_backend(settings.seed)
     from fieldsight.pipelines.lung import _comparison, _stages
 
     marked = [case for case in cohort.train if case.marked]
     precision, why = _stages.choose_precision(run, way, marked, settings.precision)
     sizes = ", ".join(f"{count} to {side}" for side, count in cohort.sizes.items())
-    _say(f"{cohort.name}: {sizes} ({cohort.how}); {precision}: {why}")
+    say(f"{cohort.name}: {sizes} ({cohort.how}); {precision}: {why}")
     run.params(_parameters(way, cohort, precision))
-    trained = _stages.fit(cohort, way, run, _say)
+    trained = _stages.fit(cohort, way, run, say)
     seconds |= trained.seconds
     began = time.perf_counter()
-    _say("scoring the test patients, once")
+    say("scoring the test patients, once")
     comparison = _comparison.compare(trained, cohort)
     seconds["test"] = time.perf_counter() - began
     figures = dict(comparison.figures)
@@ -123,7 +123,7 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     figures |= {f"seconds_{name}": value for name, value in seconds.items()}
     run.metrics(figures)
     run.params({f"blobs_{k}": v for k, v in dataclasses.asdict(comparison.blobs).items()})
-    _say("; ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
+    say("; ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     _keep(run, cohort, trained, comparison, figures)
     return figures, comparison.tables
 
@@ -227,7 +227,7 @@ def _predict_one(
     from fieldsight.pipelines.lung._predict import answer_series
 
     scan = cohort.scans[comparison.example]
-    _say(f"answers for one test patient, {scan.name}")
+    say(f"answers for one test patient, {scan.name}")
     folder = run.folder / "patient" / "answers"
     answer_series(trained.model, found, scan.read(), folder)
     run.artifact(folder, "patient")
@@ -235,36 +235,5 @@ def _predict_one(
 
 
 def show(tables: Sequence[Any], lines: Sequence[str]) -> None:
-    """Print tables and what is said below them."""
-    from rich import box
-    from rich.table import Table
-
-    console = _console.console()
-    for title, columns, rows in tables:
-        table = Table(
-            title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )  # fmt: skip
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if not number else "right")
-        for row in rows:
-            table.add_row(*map(str, row))
-        console.print(table)
-    for line in (*lines, "For research only: no medical device."):
-        console.print(line, soft_wrap=True)
-
-
-def progress(what: str) -> Callable[[int, int], None]:
-    """Tells of a stage about ten times."""
-    _say(what)
-    started = time.perf_counter()
-
-    def told(done: int, total: int) -> None:
-        if done == total or done % max(1, total // 5) == 0:
-            _say(f"  {done}/{total}, {time.perf_counter() - started:.0f} s")
-
-    return told
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Print tables, what is said below them, and what every answer of lung says."""
+    _console.show(tables, [*lines, "For research only: no medical device."])

@@ -21,7 +21,7 @@ def test_a_file_isnt_written_over_a_folder_nor_under_a_file(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match="a file to write was needed"):
         check_output_file("--out", tmp_path)
-    with pytest.raises(CommandError, match="ends in .csv"):
+    with pytest.raises(CommandError, match=r"ends in \.csv"):
         check_output_file("--out", tmp_path / "answers.txt", ".csv")
     with pytest.raises(CommandError, match="is a file"):
         check_output_folder("--out", tmp_path / "file" / "inside")

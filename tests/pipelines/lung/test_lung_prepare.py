@@ -11,7 +11,7 @@ from fieldsight.core.metrics import froc
 from fieldsight.datasets.errors import DatasetNotFoundError
 from fieldsight.datasets.lung_preparation.cache import is_cached
 from fieldsight.datasets.nodules import load
-from fieldsight.pipelines import _figures
+from fieldsight.pipelines import _calibration, _figures
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.lung import Prepare, _curves
 
@@ -100,6 +100,6 @@ def test_the_curves_are_drawn(tmp_path: Path) -> None:
     assert [label.split(":")[0] for label in labels] == ["network", "blobs"]
     assert f"CPM {result.cpm():.3f}" in labels[0]
     said = rng.random(200)
-    drawn = _curves.calibration({"a nodule": (said, rng.random(200) < said)}, data="simulated")
+    drawn = _calibration.calibration({"a nodule": (said, rng.random(200) < said)}, data="simulated")
     for one in (figure, drawn):
         assert _figures.png(one).startswith(b"\x89PNG")
