@@ -261,6 +261,7 @@ def fit(
     monitor: str = "val_accuracy",
     on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
     quiet: bool = False,
+    validation_batch_size: int = 1000,
 ) -> Fitted:
     """Fit a compiled model and leave the best epoch's weights in it.
 
@@ -276,6 +277,7 @@ def fit(
             in "loss". Ties go to the smaller validation loss.
         on_epoch: called with the epoch (from 0) and its metrics, before its checkpoint.
         quiet: no progress bar.
+        validation_batch_size: pictures scored at once.
 
     Returns:
         History by epoch, the best epoch, epochs that ran, seconds (of this process).
@@ -297,7 +299,7 @@ def fit(
             epochs=recipe.epochs,
             initial_epoch=state.epoch,
             validation_data=validation,
-            validation_batch_size=1000,
+            validation_batch_size=validation_batch_size,
             # Keras would shuffle the batches with Python's global random, which no checkpoint
             # holds; the data set shuffles by itself.
             shuffle=False,

@@ -24,7 +24,8 @@ def held(target: Any, logits: Any, mask: Any) -> tuple[Any, Any, Any]:
     refuse_unlike(target.shape, logits.shape)
     counts = target >= 0
     if mask is not None:
-        counts = ops.logical_and(counts, ops.broadcast_to(ops.cast(mask, "bool"), counts.shape))
+        # Not broadcast by its shape, which isn't known while a batch has no size yet.
+        counts = ops.logical_and(counts, ops.cast(mask, "bool"))
     return ops.where(counts, target, 0.0), ops.where(counts, logits, 0.0), counts
 
 

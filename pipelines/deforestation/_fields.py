@@ -6,6 +6,7 @@ Pixels lie in memory-mapped files: what is held in memory is a batch, not the sc
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldsight.datasets import scenes
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.files import write_atomically
+from fieldsight.datasets.grids import same_grid
+from fieldsight.datasets.labels import NODATA
+from fieldsight.datasets.sample import digest
+from fieldsight.datasets.scenes import Scene
+
 Array = NDArray[Any]
 Units = Literal["reflectance", "digital numbers"]
 Progress = Callable[[int, int], None]
+Slices = tuple[slice, slice]
 
 IGNORED = 0  # the label of a pixel without data, under a cloud, or that nobody labelled (D-4)
+SCENE, LANDCOVER = "_AnalyticMS_SR.tif", "_landcover.tif"
+STRIP = 512  # rows read at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,8 +72,12 @@ class Field:
 
     def read(self, slices: tuple[slice, slice]) -> Array:
         """`(rows, columns, bands)` float32 in `units`."""
-        piece = np.asarray(self.image[slices], np.float32)
-        return piece * np.float32(self.scale) + np.float32(self.offset)
+        return self.in_units(self.image[slices])
+
+    def in_units(self, values: Array) -> Array:
+        """`(..., bands)` float32 in `units`, of the file's own numbers."""
+        scale, offset = np.asarray(self.scale, np.float32), np.asarray(self.offset, np.float32)
+        return np.asarray(values, np.float32) * scale + offset
 
 
 def of_folder(
@@ -82,9 +98,124 @@ def of_folder(
     Raises:
         DataError: if no scene can be used.
     """
-    raise NotImplementedError
+    found, failures = [], {}
+    maps = sorted(folder.glob(f"labels/*{LANDCOVER}"))
+    for number, path in enumerate(maps, 1):
+        name = path.name.removesuffix(LANDCOVER)
+        try:
+            found.append(_of_scene(folder / "scenes" / f"{name}{SCENE}", path, name, cache))
+        except DataError as error:
+            failures[name] = str(error)
+        if progress is not None:
+            progress(number, len(maps))
+    if not found:
+        why = next(iter(failures.values()), "there is none")
+        raise DataError(
+            f"scenes/<scene>_<date>{SCENE} with labels/<scene>_<date>{LANDCOVER} were needed. "
+            f"Received: {folder} ({why}). `simulate` writes such a folder."
+        )
+    return found, failures
 
 
 def of_groups(fields: Sequence[Field], groups: Sequence[str]) -> list[Field]:
     """The fields of some groups, in their order."""
     return [field for field in fields if field.group in set(groups)]
+
+
+def fingerprint(fields: Sequence[Field]) -> str:
+    """The sha256, in hexadecimal, of names, labels and a sample of the pixels."""
+    parts: list[Array] = []
+    for field in fields:
+        parts += [np.frombuffer(field.name.encode(), np.uint8), np.asarray(field.labels)]
+        parts.append(np.ascontiguousarray(field.image[::16, ::16]))
+    return digest(*parts)
+
+
+def hold(scene: Scene, file: Path, box: Slices) -> tuple[Array, Array]:
+    """A part of a scene as a memory-mapped file, and which of its pixels can be learned from.
+
+    Args:
+        scene: open.
+        file: to be written, .npy; one that is there and was made of the same is taken.
+        box: the part.
+
+    Returns:
+        `(rows, columns, bands)` in the scene's dtype; and `(rows, columns)` bool, True where
+        there are data and no cloud (D-4).
+
+    Raises:
+        DataError: if the scene is damaged, or all of the part is without data.
+    """
+    (top, bottom, _), (left, right, _) = (
+        side.indices(count) for side, count in zip(box, scene.shape, strict=False)
+    )
+    usable = file.with_suffix(".valid.npy")
+    shape = (bottom - top, right - left, len(scene.bands))
+    made_of = file.with_suffix(".json")
+    middle = slice((top + bottom) // 2, (top + bottom) // 2 + 1)
+    sample = digest(scene.read((middle, slice(left, right))))
+    of = {"scene": scene.name, "bands": scene.bands, "box": [top, bottom, left, right]}
+    facts = json.dumps({**of, "sample": sample})
+    if not (made_of.exists() and made_of.read_text() == facts):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made_of.unlink(missing_ok=True)
+        image = np.lib.format.open_memmap(file, "w+", scene.dtype, shape)
+        kept = np.lib.format.open_memmap(usable, "w+", np.bool_, shape[:2])
+        for row in range(0, shape[0], STRIP):
+            rows = min(STRIP, shape[0] - row)
+            place = (slice(top + row, top + row + rows), slice(left, right))
+            image[row : row + rows], there = scene.read_valid(place)
+            clouds = scene.clouds(place)
+            kept[row : row + rows] = there if clouds is None else there & ~clouds
+        image.flush()
+        kept.flush()
+        del image, kept
+        # Last, so that a file half written is never taken.
+        write_atomically(made_of, facts.encode())
+    kept = np.load(usable, mmap_mode="r")
+    if not kept.any():
+        raise DataError(
+            f"pixels with data and without clouds were needed. Received: {scene.name}, which has "
+            "none where it is labelled."
+        )
+    return np.load(file, mmap_mode="r"), kept
+
+
+def scaling(scene: Scene) -> tuple[Units, tuple[float, ...], tuple[float, ...]]:
+    """What a network sees of a scene: reflectance where metadata tell it, else its numbers (D-12).
+
+    Returns:
+        The units, and scale and offset of each band.
+    """
+    known = scene.reflectance
+    if known is None:
+        count = len(scene.bands)
+        return "digital numbers", (1.0,) * count, (0.0,) * count
+    return "reflectance", tuple(known.scale), tuple(known.offset)
+
+
+def _of_scene(path: Path, labels: Path, name: str, cache: Path) -> Field:
+    with scenes.open_scene(path) as scene:
+        drawn = scenes.open_labels(labels)
+        if not same_grid(drawn.grid, scene.grid):
+            raise DataError(
+                f"labels on the scene's own grid were needed. Received: {labels.name}, which has "
+                "another."
+            )
+        rows, columns, _ = scene.shape
+        image, usable = hold(scene, cache / f"{name}.npy", (slice(0, rows), slice(0, columns)))
+        values = drawn.values.astype(np.uint8)
+        values[~usable] = IGNORED
+        units, scale, offset = scaling(scene)
+        side = scene.grid.ground_sampling_distance_m
+        return Field(
+            name=name, group=name.rsplit("_", 1)[0], image=image, labels=values,
+            bands=scene.bands, classes=_classes(drawn), scale=scale, offset=offset, units=units,
+            pixel_area_m2=side**2, ground_sampling_distance_m=side, simulated=scene.simulated,
+        )  # fmt: skip
+
+
+def _classes(drawn: scenes.LabelMap) -> tuple[str, ...]:
+    """Names by value, from 0."""
+    most = max(drawn.names, default=int(drawn.values.max()))
+    return (NODATA, *(drawn.names.get(value, f"class {value}") for value in range(1, most + 1)))

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
+from fieldsight.core import windows
+from fieldsight.core.architectures import unet
+from fieldsight.core.losses import place_crossentropy, soft_dice
+from fieldsight.core.metrics import fit_temperature
+from fieldsight.core.runtime import predictor
+from fieldsight.core.windows.geometry import rounded_up
+from fieldsight.pipelines import _training
+from fieldsight.pipelines._drawn import Batches
+from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._training import Recipe
-from fieldsight.pipelines.deforestation._fields import Field
+from fieldsight.pipelines.deforestation._fields import Field, Slices
+from fieldsight.pipelines.deforestation._windows import SYMMETRIES, Windows, grid_of
 
 Array = NDArray[Any]
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 APPLICATION = "deforestation-map"  # of the card, for `_tracking.find_model`
+OFFSET = 21_000_063  # of the seed: the tagger's is another
+DICE = 0.5  # times soft Dice beside the cross-entropy
+MEASURED = 200_000  # pixels of a field at most for statistics, of all for the temperature
+TEMPERATURES = (0.5, 10.0)
+EXACT = 1e-2  # of the logits' range: the map is of classes
+WINDOW = 768  # pixels of a side that are mapped at once, the margin included
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +96,89 @@ class Mapper:
 
 def scaled(recipe: MapRecipe, epochs: float, seed: int) -> MapRecipe:
     """A recipe of so many times its training, with a seed of its own."""
-    raise NotImplementedError
+    training = recipe.training
+    count = max(1, round(training.epochs * epochs))
+    # Beneath one epoch, epochs are shortened: a trial of a few steps.
+    share = min(1.0, epochs * training.epochs)
+    return dataclasses.replace(
+        recipe,
+        steps=max(1, round(recipe.steps * share)),
+        training=dataclasses.replace(training, epochs=count, seed=seed + OFFSET),
+    )
+
+
+def build(
+    recipe: MapRecipe, bands: int, num_classes: int, mean: Array, variance: Array
+) -> keras.Model:
+    """Core's U-Net behind a normalisation by the training split's statistics (D-2, C-5).
+
+    Args:
+        recipe: of its size.
+        bands: that it sees.
+        num_classes: that it tells apart.
+        mean: `(bands,)`.
+        variance: `(bands,)`.
+
+    Returns:
+        An uncompiled model from `(n, rows, columns, bands)` float32, sides multiples of
+        2^depth, to `(n, rows, columns, num_classes)` logits.
+    """
+    inputs = keras.Input((None, None, bands), name="bands")
+    # In float32 whatever the rest computes in: digital numbers have more digits than bfloat16.
+    x = keras.layers.Normalization(
+        mean=mean.tolist(), variance=variance.tolist(), dtype="float32", name="statistics"
+    )(inputs)
+    body = unet(
+        (None, None, bands), num_classes, filters=recipe.filters, depth=recipe.depth,
+        normalization=True, dropout=recipe.dropout,
+    )  # fmt: skip
+    return keras.Model(inputs, body(x), name="mapper")
+
+
+def statistics(fields: Sequence[Field], seed: int = 0) -> tuple[Array, Array]:
+    """Mean and variance of each band over labelled pixels, nothing else (D-2, D-4).
+
+    Args:
+        fields: the training split's.
+        seed: of the pixels that are taken, where there are many.
+
+    Returns:
+        `(bands,)` and `(bands,)` float64.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for field in fields:
+        found = np.flatnonzero(np.asarray(field.labels))
+        if len(found) > MEASURED:
+            found = np.sort(rng.choice(found, MEASURED, replace=False))
+        parts.append(pixels(field, np.column_stack(np.unravel_index(found, field.labels.shape))))
+    values = np.concatenate(parts).astype(np.float64)
+    # A band that never changes says nothing, and is no reason to divide by zero.
+    variance = values.var(axis=0)
+    return values.mean(axis=0), np.where(variance > 0, variance, 1.0)
+
+
+def pixels(field: Field, places: Array) -> Array:
+    """`(n, bands)` float32 of a field's pixels in its units, by `(n, 2)` row and column."""
+    row, column = places.T
+    return field.in_units(field.image[row, column])
+
+
+def loss(target: Any, logits: Any) -> Any:
+    """Cross-entropy of labelled pixels, and soft Dice, which hears rare classes.
+
+    Args:
+        target: `(n, rows, columns)` classes from 0, -1 where ignored (D-4).
+        logits: `(n, rows, columns, classes)`.
+
+    Returns:
+        `(n,)`.
+    """
+    labels = keras.ops.cast(target, "int32")
+    known = keras.ops.expand_dims(labels >= 0, -1)
+    each = keras.ops.one_hot(keras.ops.maximum(labels, 0), logits.shape[-1])
+    overlap = soft_dice(each, logits, mask=known, exclusive=True)
+    return place_crossentropy(labels, logits) + DICE * overlap
 
 
 def train(
@@ -86,6 +187,8 @@ def train(
     recipe: MapRecipe,
     folder: Path,
     on_epoch: OnEpoch | None = None,
+    *,
+    quiet: bool = False,
 ) -> Mapper:
     """Train a mapper, going on from the last finished epoch in `folder`, and calibrate it.
 
@@ -95,13 +198,140 @@ def train(
         recipe: how.
         folder: of the checkpoint.
         on_epoch: told the epoch and its metrics.
+        quiet: no progress bar.
 
     Raises:
         CommandError: if there is nothing labelled to learn from or to choose by.
     """
-    raise NotImplementedError
+    first = _checked([*fields, *val])
+    for side, some in (("learn from", fields), ("choose by", val)):
+        if not any(np.any(field.labels) for field in some):
+            raise CommandError(
+                f"labelled pixels to {side} were needed. Received: none, of {len(some)} scenes."
+            )
+    training = recipe.training
+    build_it = functools.partial(
+        build, recipe, len(first.bands), len(first.classes) - 1, *statistics(fields)
+    )
+    keras.utils.set_random_seed(training.seed)
+    network = build_it()
+    network.compile(
+        _training.optimizer(training, recipe.steps), loss,
+        steps_per_execution=_training.steps_an_execution(recipe.steps),
+    )  # fmt: skip
+    labelled = [field for field in fields if np.any(field.labels)]
+    draw = Windows(labelled, window=recipe.window, batch_size=training.batch_size,
+                   seed=training.seed)  # fmt: skip
+    followed = grid_of(val, recipe.window, recipe.followed, training.seed)
+    fitted = _training.fit(
+        network, Batches(draw, recipe.steps, training.seed), training, validation=followed,
+        folder=folder, resume=True, monitor="val_loss", on_epoch=on_epoch, quiet=quiet,
+        validation_batch_size=training.batch_size,
+    )  # fmt: skip
+    saved = _training.in_policy("float32", network, build_it)
+    temperature = _calibrate(saved, *followed, training.seed)
+    return Mapper(saved, _facts(first, fields, recipe), fitted.history, temperature, fitted.seconds)
 
 
-def classes_of(network: Any, field: Field, *, average: bool = False) -> Array:
-    """`(rows, columns)` uint8: the likeliest class of each pixel of a field."""
-    raise NotImplementedError
+def _checked(fields: Sequence[Field]) -> Field:
+    """The first of fields that are alike in all that a network must know."""
+    if not fields:
+        raise CommandError("labelled scenes were needed to train a mapper. Received: none.")
+    first = fields[0]
+    for field in fields:
+        for what in ("bands", "units", "classes"):
+            if getattr(field, what) != getattr(first, what):
+                raise CommandError(
+                    f"scenes of the same {what} were needed. Received: {first.name} with "
+                    f"{getattr(first, what)}, and {field.name} with {getattr(field, what)}."
+                )
+    return first
+
+
+def _facts(first: Field, fields: Sequence[Field], recipe: MapRecipe) -> dict[str, Any]:
+    return {
+        "task": "map",
+        "bands": list(first.bands),
+        "units": first.units,
+        "ground_sampling_distance_m": first.ground_sampling_distance_m,
+        "classes": list(first.classes),
+        "window": recipe.window,
+        "stride": 2**recipe.depth,
+        "output": "logits",
+        "trained_on": sorted({field.group for field in fields}),
+    }
+
+
+def _calibrate(network: keras.Model, images: Array, labels: Array, seed: int) -> float:
+    """Divide the logits by the temperature that makes validation's probabilities honest."""
+    logits = np.concatenate([network.predict_on_batch(image[None]) for image in images])
+    known = labels >= 0
+    found, true = logits[known], labels[known]
+    if len(true) > MEASURED:
+        chosen = np.random.default_rng(seed).choice(len(true), MEASURED, replace=False)
+        found, true = found[chosen], true[chosen]
+    # So few pixels may all be right that no temperature is too small: the ends are ours.
+    temperature = float(np.clip(fit_temperature(found, true), *TEMPERATURES))
+    last = network.get_layer("unet").get_layer("logits")
+    last.set_weights([weights / temperature for weights in last.get_weights()])
+    return temperature
+
+
+class _Classes:
+    """A sink that keeps the likeliest class of each pixel, and how likely it is."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.classes = np.zeros((rows, columns), np.uint8)
+        self.chances = np.zeros((rows, columns), np.float16)
+
+    def write(self, slices: Slices, logits: Array) -> None:
+        """Take a piece of the answer."""
+        self.classes[slices] = logits.argmax(axis=-1) + 1
+        self.chances[slices] = special.softmax(logits, axis=-1).max(axis=-1)
+
+
+def predictor_of(network: keras.Model) -> Any:
+    """What runs a mapper fastest here, as exact as a map of classes needs."""
+    return predictor(network, tolerance=EXACT)
+
+
+def classes_of(network: Any, field: Field, *, average: bool = False) -> tuple[Array, Array]:
+    """Map a field.
+
+    Args:
+        network: a mapper's, or what `predictor_of` made of it.
+        field: to map.
+        average: over the eight turned and mirrored forms of each window.
+
+    Returns:
+        `(rows, columns)` uint8, the likeliest class of each pixel; and `(rows, columns)`
+        float16, its probability.
+    """
+    sink = _Classes(*field.shape[:2])
+    run = averaged(network) if average else network
+    windows.predict(field, run, window=_window(network), batch_size=1, sink=sink)
+    return sink.classes, sink.chances
+
+
+def _window(network: Any) -> int:
+    """What the model doesn't look beyond fills more of a larger window."""
+    context = windows.context_of(getattr(network, "model", network))
+    return max(WINDOW, rounded_up(4 * max(context.margin), max(context.stride)))
+
+
+def averaged(network: Any) -> Any:
+    """The mean of a mapper's logits over the eight turned and mirrored forms of a window."""
+
+    class Averaged:
+        model = getattr(network, "model", network)
+
+        def __call__(self, images: Array) -> Array:
+            run = network.predict_on_batch if isinstance(network, keras.Model) else network
+            total = np.zeros((), np.float32)
+            for move in SYMMETRIES:
+                turned = np.stack([move.image(image) for image in images])
+                back = move.inverse()
+                total = total + np.stack([back.image(one) for one in np.asarray(run(turned))])
+            return np.asarray(total / len(SYMMETRIES), np.float32)
+
+    return Averaged()
