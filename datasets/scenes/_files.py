@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.scenes import _facts, _landsat, _planet, _sentinel2
@@ -82,7 +84,7 @@ def _nodata(raster: Raster, index: int, sensor: Sensor) -> float | None:
 
 
 def _is_opaque(values: Array) -> Array:
-    found: Array = (values > 0).all(axis=0)
+    found: Array = np.all(values > 0, axis=0)
     return found
 
 

@@ -20,10 +20,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from fieldsight.datasets._raster_headers import driver
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.grids import Grid, same_grid
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.scenes._headers import driver
 
 Slices = tuple[slice, slice]
 Method = Literal["bilinear", "nearest"]

@@ -80,10 +80,6 @@ def _of_raster(path: Path) -> LabelMap:
 
 
 def _named(tags: dict[str, str], present: set[int]) -> dict[int, str]:
-    """By tags such as CLASS_1=forest, as this project's own maps have them."""
-    named = {}
-    for key, text in tags.items():
-        prefix, _, number = key.partition("_")
-        if prefix == "CLASS" and number.isdigit() and text and int(number) in present:
-            named[int(number)] = text
-    return named
+    """By the tag CLASSES=nodata,forest,..., names by value, as this project's own maps have it."""
+    names = [name.strip() for name in tags.get("CLASSES", "").split(",")]
+    return {n: names[n] for n in sorted(present) if n < len(names) and names[n]}

@@ -31,6 +31,8 @@ _OTHERS = (
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8,
           17: 8, 18: 8}  # fmt: skip
 _WHOLE = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
+_METADATA = 42112  # GDAL's own tag: XML text
+LARGEST_METADATA = 2**20  # bytes of it
 _WANTED = {256: "columns", 257: "rows", 258: "bits", 277: "samples", 339: "format",
            273: "offsets", 324: "offsets", 279: "counts", 325: "counts"}  # fmt: skip
 
@@ -46,6 +48,7 @@ class Header:
         dtype: such as "uint16"; "" where bands differ or it is none of numpy's.
         end: where the last block of pixels ends, in bytes from the file's begin.
         size: of the file in bytes.
+        metadata: GDAL's, as XML text; "" where there are none.
     """
 
     rows: int
@@ -54,6 +57,7 @@ class Header:
     dtype: str
     end: int
     size: int
+    metadata: str = ""
 
 
 def driver(path: Path) -> Driver:
@@ -144,11 +148,16 @@ def _header(file: IO[bytes]) -> Header:
     length = 20 if big else 12
     entries = file.read(count * length)
     found: dict[str, list[int]] = {}
+    metadata = ""
     for start in range(0, count * length, length):
         entry = entries[start : start + length]
         tag, kind = struct.unpack(order + "HH", entry[:4])
         if name := _WANTED.get(tag):
             found[name] = _values(file, order, kind, entry, big=big)
+        elif tag == _METADATA:
+            metadata = _bytes(file, order, kind, entry, big=big)[:LARGEST_METADATA].decode(
+                "latin-1"
+            )
     ends = [at + long for at, long in zip(found["offsets"], found["counts"], strict=True)]
     samples = found.get("samples", [1])[0]
     return Header(
@@ -158,22 +167,29 @@ def _header(file: IO[bytes]) -> Header:
         _dtype(found.get("bits", [1]), found.get("format", [1])),
         max(ends, default=0),
         size,
+        metadata,
     )
 
 
 def _values(file: IO[bytes], order: str, kind: int, entry: bytes, *, big: bool) -> list[int]:
+    content = _bytes(file, order, kind, entry, big=big)
+    values: list[int] = np.frombuffer(content, order + _WHOLE[kind]).tolist()
+    return values
+
+
+def _bytes(file: IO[bytes], order: str, kind: int, entry: bytes, *, big: bool) -> bytes:
+    """The content of a tag, wherever in the file it lies."""
     count = struct.unpack(order + ("Q" if big else "I"), entry[4 : 12 if big else 8])[0]
-    inline = entry[12 if big else 8 :]
-    length = count * _SIZES[kind]
+    content = entry[12 if big else 8 :]
+    length: int = count * _SIZES[kind]
     if length > LARGEST_TABLE:
         raise ValueError("a tag of more values than any raster has")
-    if length > len(inline):
-        file.seek(struct.unpack(order + ("Q" if big else "I"), inline)[0])
-        inline = file.read(length)
-    values: list[int] = np.frombuffer(inline[:length], order + _WHOLE[kind]).tolist()
-    if len(values) != count:
+    if length > len(content):
+        file.seek(struct.unpack(order + ("Q" if big else "I"), content)[0])
+        content = file.read(length)
+    if len(content) < length:
         raise ValueError("a tag that is cut off")
-    return values
+    return content[:length]
 
 
 def _dtype(bits: list[int], forms: list[int]) -> str:
