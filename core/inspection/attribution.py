@@ -32,6 +32,7 @@ def grad_cam(
     *,
     class_index: int | ArrayLike | None = None,
     layer: str | None = None,
+    by_cell: bool = False,
     batch_size: int = 64,
 ) -> NDArray[np.float32]:
     """Gradient-weighted class activation maps: where a class's evidence is in each picture.
@@ -44,7 +45,8 @@ def grad_cam(
 
     Reference:
         Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based
-        localization, ICCV 2017, equations 1 and 2.
+        localization, ICCV 2017, equations 1 and 2. With `by_cell`: Draelos and Carin, Use
+        HiResCAM instead of Grad-CAM for faithful explanations, 2020 (arXiv 2011.08891), equation 3.
 
     Args:
         model: a built classifier, `(n, classes)` out.
@@ -53,6 +55,9 @@ def grad_cam(
             highest score.
         layer: a layer with a spatial output; by default the last one of the last convolution's
             size (if more than one cell), with its activation but not the pooling after it.
+        by_cell: weigh each cell by its own gradient (HiResCAM), and not a whole map by the mean
+            of its gradients: for networks that rest on some places more than on others, where a
+            mean shows as evidence what the answer hardly depends on.
         batch_size: pictures at a time.
 
     Returns:
@@ -73,7 +78,7 @@ def grad_cam(
     wanted = _class_indices(class_index, len(pictures))
     maps = []
     for start, batch in batches(pictures, batch_size):
-        maps.append(_cam(model, batch, name, wanted[start : start + len(batch)], rank))
+        maps.append(_cam(model, batch, name, wanted[start : start + len(batch)], rank, by_cell))
     size = pictures.shape[1 : 1 + rank]
     field = receptive_field(model, name, pictures.shape[1:])
     return _enlarge(np.concatenate(maps), field, size)
@@ -187,7 +192,12 @@ def _class_indices(class_index: int | ArrayLike | None, count: int) -> NDArray[n
 
 
 def _cam(
-    model: keras.Model, batch: NDArray[Any], layer: str, wanted: NDArray[np.int64], rank: int
+    model: keras.Model,
+    batch: NDArray[Any],
+    layer: str,
+    wanted: NDArray[np.int64],
+    rank: int,
+    by_cell: bool,
 ) -> NDArray[np.float32]:
     """Equations 1 and 2 of the paper, at the feature map's own size."""
     trace: list[tuple[str, Any, tuple[Any, ...], Any]] = []
@@ -242,7 +252,8 @@ def _cam(
         return keras.ops.sum(keras.ops.cast(found[0], "float32") * mask)
 
     slopes = to_numpy(gradient(total, features))
-    weights = slopes.mean(axis=tuple(range(1, rank + 1)), keepdims=True)
+    over = tuple(range(1, rank + 1))
+    weights = slopes if by_cell else slopes.mean(axis=over, keepdims=True)
     return np.maximum((weights * to_numpy(features)).sum(axis=-1), 0.0)
 
 

@@ -111,7 +111,7 @@ def _drawn(
     from matplotlib.cm import ScalarMappable
 
     bar = ScalarMappable(cmap=colormaps["inferno"])
-    return sheet.finish(bar, "evidence (Grad-CAM), share of each finding's maximum")
+    return sheet.finish(bar, "evidence (HiResCAM), share of each finding's maximum")
 
 
 def _title(volume: Volume, shown: int, all_of_them: int) -> str:

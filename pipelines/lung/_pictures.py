@@ -53,7 +53,7 @@ def report(
     shown = _report.keep_pictures(run, drawn)
     if answers is not None and (answers / _outputs.MONTAGE).exists():
         title = "Findings of one test patient"
-        caption = "Three planes through each, its outline, and where the evidence lies (Grad-CAM)."
+        caption = "Three planes through each, its outline, and where the evidence lies (HiResCAM)."
         shown.insert(1, (title, caption, (answers / _outputs.MONTAGE).read_bytes()))
     notes = [f"Split: {cohort.how}. The test patients were scored once.", card.limits]
     if cohort.simulated:

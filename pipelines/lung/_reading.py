@@ -119,7 +119,11 @@ class LungModel:
         return drawn
 
     def heat(self, case: Case, centres_mm: Array, chosen: Array) -> dict[int, Heat]:
-        """Where the judge's evidence for a nodule lies around each chosen place."""
+        """Where the judge's evidence for a nodule lies around each chosen place.
+
+        Each cell by its own gradient: the judge rests on a crop's middle, and a mean over all
+        cells marks bright things beside it that its answer hardly depends on.
+        """
         if not len(chosen):
             return {}
         began = time.perf_counter()
@@ -127,7 +131,7 @@ class LungModel:
         crops = np.stack([around(case.image, place, self.crop) for place in places])
         maps = grad_cam(
             self.networks["judge"], crops[..., None].astype(np.float32), class_index=0,
-            batch_size=8,
+            by_cell=True, batch_size=8,
         )  # fmt: skip
         found = {}
         for number, place, values in zip(chosen.tolist(), places, maps, strict=True):
@@ -215,7 +219,7 @@ def findings_of(
         volume: the scan itself.
         marks: what the model says of it.
         threshold: from which probability a candidate is outlined.
-        heat: whether to ask the judge where the evidence lies (Grad-CAM).
+        heat: whether to ask the judge where the evidence lies (HiResCAM).
 
     Returns:
         A finding a mark, in their order, and the heat of those that were outlined.

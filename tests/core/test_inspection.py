@@ -383,6 +383,19 @@ def test_grad_cam_of_a_volume_is_the_map_computed_by_hand() -> None:
         np.testing.assert_allclose(maps[0], np.maximum(factor * volume, 0) / 12, rtol=1e-5)
 
 
+def test_by_cell_no_evidence_lies_where_the_answer_does_not_look() -> None:
+    # Only the middle of three cells is averaged: score = 2 x[1], so that dscore/dA = (0, 2, 0) and
+    # each cell by its own is (0, 2 x[1], 0). The mean, 2 / 3, marks the others as well.
+    inputs = keras.Input((3, 1))
+    maps = layers.Conv1D(1, 1, kernel_initializer="ones", name="maps")(inputs)
+    middle = layers.GlobalAveragePooling1D()(layers.Cropping1D(1)(maps))
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer=constant([[2]]))(middle))
+    picture = np.array([[[5], [1], [3]]], "float32")
+    for by_cell, expected in ((True, [0, 2, 0]), (False, [10 / 3, 2 / 3, 2])):
+        maps = inspection.grad_cam(model, picture, layer="maps", by_cell=by_cell)
+        np.testing.assert_allclose(maps[0], expected, rtol=1e-5)
+
+
 def test_grad_cam_of_a_volume_lies_where_it_was_looked() -> None:
     # A copy of the centre of 3 x 3 x 3: cell (0, 0, 0) of the map is place (1, 1, 1). Then every
     # second place is left out along the last axis alone.
