@@ -257,6 +257,8 @@ def _facts(first: Field, fields: Sequence[Field], recipe: MapRecipe) -> dict[str
         "classes": list(first.classes),
         "window": recipe.window,
         "stride": 2**recipe.depth,
+        "filters": recipe.filters,
+        "depth": recipe.depth,
         "output": "logits",
         "trained_on": sorted({field.group for field in fields}),
     }
