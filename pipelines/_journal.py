@@ -92,7 +92,7 @@ class Journal:
         self._state_mutex = threading.Lock()
         self._unwritten: list[bytes] = []
         self._complained = False
-        self._lock = _Lock(folder / "lock")
+        self._lock = Lock(folder / "lock")
         self._lock.take()
         self.state: dict[str, Any] = _read_state(folder)
         records = list(read_records(folder))
@@ -269,7 +269,7 @@ def find(reference: str) -> Path | None:
 
 def is_open(folder: Path) -> bool:
     """Whether some process, this one included, is writing this run."""
-    lock = _Lock(folder / "lock")
+    lock = Lock(folder / "lock")
     if not lock.path.exists():
         return False
     try:
@@ -296,7 +296,7 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-class _Lock:
+class Lock:
     """An exclusive lock on a file, which the system lets go when its process dies, however."""
 
     # POSIX locks belong to a process and go when ANY descriptor of the file is closed:

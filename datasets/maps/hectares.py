@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,8 @@ def count(
     names: Mapping[int, str],
     areas: Areas | None = None,
     progress: Progress | None = None,
+    *,
+    hidden: Collection[int] = (0,),
 ) -> list[Count]:
     """Count a map's hectares, in bands of rows.
 
@@ -134,10 +136,10 @@ def count(
         names: of the values; every one gets a row, and one that isn't named is left out.
         areas: counted too, each by itself.
         progress: told how many rows are through, and of how many.
+        hidden: values that say nothing of the ground, nodata and clouds: they have no share.
 
     Returns:
-        The whole scene first, then each area; classes in the order of their values. The row of
-        value 0, nodata, has no share.
+        The whole scene first, then each area; classes in the order of their values.
     """
     counters = [_Counter(WHOLE)] + [_Counter(name) for name in (areas.names if areas else ())]
     for slices in row_blocks(grid):
@@ -148,9 +150,9 @@ def count(
             counter.add_inside(shape, slices, values, sizes)
         if progress is not None:
             progress(slices[0].stop, grid.rows)
-    found = counters[0].counts(names)
+    found = counters[0].counts(names, hidden)
     for counter, area_ha in zip(counters[1:], areas.area_ha if areas else (), strict=True):
-        found += counter.counts(names)
+        found += counter.counts(names, hidden)
         beyond = area_ha - counter.area_m2.sum() / M2_A_HA
         if beyond > _TELLING * area_ha and counter.leaves:
             found.append(Count(counter.name, OUTSIDE, beyond, None, 0))
@@ -191,13 +193,13 @@ class _Counter:
         chosen = inside.astype(bool)
         self.add(values[part][chosen], sizes[part][chosen])
 
-    def counts(self, names: Mapping[int, str]) -> list[Count]:
+    def counts(self, names: Mapping[int, str], hidden: Collection[int]) -> list[Count]:
         """What was counted."""
-        shown = self.area_m2[1:].sum()
+        shown = np.delete(self.area_m2, list(hidden)).sum()
         return [
             Count(
                 self.name, name, float(self.area_m2[value]) / M2_A_HA,
-                None if value == 0 else float(self.area_m2[value] / shown) if shown else 0.0,
+                None if value in hidden else float(self.area_m2[value] / shown) if shown else 0.0,
                 int(self.pixels[value]),
             )
             for value, name in sorted(names.items())

@@ -29,7 +29,6 @@ Read = Callable[[Slices], tuple[Array, Array]]
 Progress = Callable[[int, int], None]
 Value = str | float | int | bool | dt.date | None
 
-STRIP = 2**21  # pixels: in the worst case each becomes a polygon, of half a kilobyte
 WRITTEN = 20_000  # polygons at once
 M2_A_HA = 10_000.0
 
@@ -151,10 +150,9 @@ def _regions(
     progress: Progress | None,
 ) -> Iterator[_Region]:
     """Yield every region once no later row can add to it."""
-    rows = strip or max(1, STRIP // grid.columns)
     above: list[_Region] = []  # of the last row's labels, from 1
     last = np.zeros(grid.columns, np.int32)  # labels of the last row
-    for slices in row_blocks(grid, rows):
+    for slices in row_blocks(grid, strip):
         labels, found = _label(read, grid, slices, values)
         last_row = slices[0].stop == grid.rows
         touching = np.union1d(labels[0], [] if last_row else labels[-1]).astype(int)

@@ -139,10 +139,6 @@ class Raster:
             raise _not_written(self.path, error) from error
         self._file = self._open()
 
-    def blocks(self, rows: int | None = None) -> Iterator[Slices]:
-        """Yield rows and columns of bands of rows from top to bottom, each of bounded size."""
-        yield from row_blocks(self.grid, rows)
-
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(RasterioError):
@@ -201,10 +197,8 @@ def classes_of(steps: Array) -> Array:
 
 
 def row_blocks(grid: Grid, rows: int | None = None) -> Iterator[Slices]:
-    """Yield bands of whole rows from top to bottom, each of at most some 8 million pixels."""
-    if rows is None:
-        rows = max(1, 2**23 // grid.columns)
-        rows = max(TILE, rows // TILE * TILE) if rows >= TILE // 2 else rows
+    """Yield bands of whole rows from top to bottom, each of some 2 million pixels at most."""
+    rows = rows or max(1, 2**21 // grid.columns)
     for top in range(0, grid.rows, rows):
         yield slice(top, min(top + rows, grid.rows)), slice(0, grid.columns)
 

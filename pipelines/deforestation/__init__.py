@@ -123,25 +123,28 @@ class Predict:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Map:
-    """Map a scene of any size: what covers the ground, clearings as polygons, mapped hectares.
+    """Map scenes of any size: what covers the ground, clearings as polygons, mapped hectares.
 
     Writes probability.tif and classes.tif (cloud-optimised), clearings.gpkg, hectares.csv,
-    item.json (STAC) and quicklook.png. Stopped, it goes on where it was. Exit code 0; 2 if the
-    scene can't be mapped.
+    item.json (STAC), quicklook.png and QGIS styles. Stopped, it goes on where it was when it is
+    called again. Scenes that fail stand in failures.csv. Exit code 0; 1 if some scenes failed; 2
+    if none could be mapped.
     """
 
-    scene: tyro.conf.Positional[Path]
-    """A GeoTIFF, COG, VRT, or a folder of Landsat Collection 2 or Sentinel-2 bands."""
+    scenes: tyro.conf.Positional[tuple[Path, ...]]
+    """GeoTIFFs, COGs, VRTs, or folders of Landsat Collection 2 or Sentinel-2 bands."""
     out: Path
-    """The folder for the map."""
+    """The folder for the map; of several scenes, a folder each in it."""
     model: str | None = None
     """A .keras file, a run's id or name@alias; left out: the newest champion, real data first."""
     area: Path | None = None
     """Areas of interest (GeoPackage, GeoJSON, Shapefile) whose hectares are counted too."""
     bands: str | None = None
-    """Names of the scene's bands in file order, as blue,green,red,nir; left out: its metadata's."""
+    """Names of the scenes' bands in file order, as blue,green,red,nir; left out: by metadata."""
     min_ha: float = 0.0
     """The minimum mapping unit: clearings of less hectares become no polygons."""
+    window: int | None = None
+    """Pixels of a side that are mapped at once: less takes less memory, the map stays the same."""
     average: bool = False
     """The mean of each window's eight turned and mirrored forms: slower, a little better."""
     allow_simulated: bool = False
@@ -151,9 +154,9 @@ class Map:
 
     def run(self) -> int:
         """Map."""
-        from fieldsight.pipelines.deforestation._map import map_scene
+        from fieldsight.pipelines.deforestation._map import map_scenes
 
-        return map_scene(self)
+        return map_scenes(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
