@@ -29,7 +29,7 @@ class Aligned(Scene):
     Args:
         scene: of any grid.
         grid: to bring it onto.
-        moved_px: rows and columns of its own pixels by which its content is moved first.
+        moved_px: rows and columns of the grid by which its content is moved on it.
 
     Raises:
         DataError: if one of the grids isn't georeferenced.
@@ -44,19 +44,19 @@ class Aligned(Scene):
         if any(moved_px):
             told += f", moved by {moved_px[0]:+.2f} rows and {moved_px[1]:+.2f} columns"
         down, right = moved_px
-        transform = scene.grid.transform @ Affine.translation(right, down)
+        seen = grid.transform @ Affine.translation(-right, -down)
         facts = {name: getattr(scene, name) for name in KEPT} | {
             "grid": grid,
             "notes": (*scene.notes, told),
             "_scene": scene,
-            "_source": dataclasses.replace(scene.grid, transform=transform),
+            "_seen": dataclasses.replace(grid, transform=seen),
             "_moved": moved_px,
         }
         for name, value in facts.items():  # a scene is frozen
             object.__setattr__(self, name, value)
 
     _scene: Scene
-    _source: Grid
+    _seen: Grid  # where the grid's places lie in the scene, its content not moved yet
     _moved: tuple[float, float]
 
     @property
@@ -68,6 +68,11 @@ class Aligned(Scene):
     def nodata(self) -> float | None:
         """The scene's."""
         return self._scene.nodata
+
+    @property
+    def has_clouds(self) -> bool:
+        """The scene's."""
+        return self._scene.has_clouds
 
     def read(self, slices: Slices) -> Array:
         """`(rows, columns, bands)` in the scene's dtype; its nodata value, or 0, where it isn't."""
@@ -101,9 +106,7 @@ class Aligned(Scene):
         """`(rows, columns)` bool, True where a cloud touches; None if the product has no mask."""
         there = self._beneath(slices)
         if there is None:
-            # Whether there is a mask at all is the same everywhere.
-            one = self._scene.clouds((slice(0, 1), slice(0, 1)))
-            return None if one is None else np.zeros(_shape(slices, self.grid), bool)
+            return np.zeros(_shape(slices, self.grid), bool) if self.has_clouds else None
         clouds = self._scene.clouds(there)
         if clouds is None:
             return None
@@ -168,18 +171,19 @@ class Aligned(Scene):
             np.arange(low, -(-end // STEP) + 1) * STEP
             for low, end in zip(first, (bottom, right), strict=True)
         ]
-        at_nodes = where(self._source, self.grid, *np.meshgrid(*nodes, indexing="ij"))
+        at_nodes = where(self._scene.grid, self._seen, *np.meshgrid(*nodes, indexing="ij"))
         down, across = rows / STEP - first[0], columns / STEP - first[1]
         return tuple(_between(one, down, across) for one in at_nodes)  # type: ignore[return-value]
 
     def _beneath(self, slices: Slices) -> Slices | None:
         """The part of the source that a window needs; None where it is beyond it."""
-        places = pixels_beneath(self._source, self.grid, slices)
+        source = self._scene.grid
+        places = pixels_beneath(source, self._seen, slices)
         if places is None:
             return None
         (first_row, first_column), (last_row, last_column) = places
-        rows = slice(max(0, first_row - EDGE), min(self._source.rows, last_row + EDGE))
-        columns = slice(max(0, first_column - EDGE), min(self._source.columns, last_column + EDGE))
+        rows = slice(max(0, first_row - EDGE), min(source.rows, last_row + EDGE))
+        columns = slice(max(0, first_column - EDGE), min(source.columns, last_column + EDGE))
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return None
         return rows, columns

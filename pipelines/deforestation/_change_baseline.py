@@ -9,18 +9,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from fieldsight.datasets.scenes import Scene
+
 Array = NDArray[Any]
+Slices = tuple[slice, slice]
 Index = Literal["NDVI", "NBR"]
 
 # The grid of validation: drop of the index, least index before, radius of the opening.
-DROPS = (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.42)
-FLOORS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8)
-OPENINGS = (0, 1, 2, 3)
+DROPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+FLOORS = (0.5, 0.6, 0.7, 0.75)
+OPENINGS = (0, 1, 2)
 BANDS: Mapping[Index, tuple[str, str]] = {"NDVI": ("nir", "red"), "NBR": ("nir", "swir2")}
 
 
@@ -31,7 +35,7 @@ class DifferenceRule:
     Attributes:
         drop: of the index, at least.
         floor: of the index at the first date: less is no forest.
-        opening: pixels of the radius by which slivers are taken away.
+        opening: as a `ChangeRule` has it.
         min_ha: the minimum mapping unit.
     """
 
@@ -70,6 +74,26 @@ def normalised_difference(reflectance: Array, bands: Sequence[str], index: Index
     first, second = np.maximum(first, 0), np.maximum(second, 0)
     total = first + second
     return np.divide(first - second, total, out=np.zeros_like(total), where=total > 0)
+
+
+def of_scene(scene: Scene, index: Index, slices: Slices) -> tuple[Array, NDArray[np.bool_]]:
+    """An index of a part of a scene, and where it can be seen.
+
+    Args:
+        scene: with the bands of the index.
+        index: which.
+        slices: rows and columns.
+
+    Returns:
+        `(rows, columns)` float32, and `(rows, columns)` bool: has data, and no cloud above it.
+    """
+    view = scene.select(BANDS[index])
+    values, valid = view.read_valid(slices)
+    clouds = view.clouds(slices)
+    seen = valid if clouds is None else valid & ~clouds
+    known = view.reflectance
+    values = values.astype(np.float32) if known is None else known.of(values)
+    return normalised_difference(values, BANDS[index], index), np.asarray(seen, bool)
 
 
 def change_mask(before: Array, after: Array, rule: DifferenceRule) -> NDArray[np.bool_]:

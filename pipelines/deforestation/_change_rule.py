@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ CLEARED_WORDS = (
     "clearing", "cleared", "pasture", "crop", "crops", "cropland", "agriculture", "bare", "soil",
     "burn", "burnt", "mine", "mining", "road", "built", "developed", "habitation",
 )  # fmt: skip
+# The grid of validation.
+THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+OPENINGS = (0, 1, 2)
 CODES = ("nodata", "not forest before", "forest", "new clearing", "hidden by cloud")
 
 
@@ -29,7 +33,7 @@ class ChangeRule:
 
     Attributes:
         threshold: of the probability that it was forest and is cleared, both together.
-        opening: pixels of the radius by which thin slivers are taken away: edges of old
+        opening: what is narrower than 2 x opening + 1 pixels is taken away: edges of old
             clearings that the two maps draw a little apart.
         min_ha: the minimum mapping unit.
     """
@@ -104,39 +108,64 @@ def _words(name: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in name.lower()).split()
 
 
-def probability(before: Array, after: Array, classes: Classes) -> NDArray[np.float32]:
+def probability(forest: Array, cleared: Array) -> NDArray[np.float32]:
     """How likely a place was forest and is cleared, each date's map taken by itself.
 
     Args:
-        before: `(rows, columns, classes)` probabilities of the first date.
-        after: the same of the second.
-        classes: which channels are which.
+        forest: `(rows, columns)` probability of forest at the first date.
+        cleared: the same of cleared land at the second.
 
     Returns:
         `(rows, columns)` float32; 0 where the first map doesn't show forest (D-12).
     """
-    forest = before[..., list(classes.forest)].sum(axis=-1)
-    cleared = after[..., list(classes.cleared)].sum(axis=-1)
     return np.where(forest >= 0.5, forest * cleared, 0.0).astype(np.float32)
 
 
 def opened(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """A mask without what no disk of this radius fits into."""
+    """A mask without what is narrower than a square of 2 x radius + 1 pixels.
+
+    Beyond its border it goes on as it ends there, so that a clearing at the scene's end stays.
+    """
     if radius < 1:
         return mask
-    reach = np.arange(-radius, radius + 1)
-    disk = reach[:, None] ** 2 + reach[None, :] ** 2 <= (radius + 0.5) ** 2
-    return np.asarray(ndimage.binary_opening(mask, disk), bool)
+    kept = np.pad(mask, 2 * radius, mode="edge")
+    for axis in (0, 1):
+        kept = _shrunk(kept, radius, axis)
+    grown = ~kept
+    for axis in (0, 1):
+        grown = _shrunk(grown, radius, axis)
+    return np.asarray(~grown, bool)
+
+
+def _shrunk(mask: NDArray[np.bool_], radius: int, axis: int) -> NDArray[np.bool_]:
+    """Where all within the radius along an axis is set; 2 x radius shorter."""
+    length = mask.shape[axis] - 2 * radius
+    parts = [
+        mask[start : start + length] if axis == 0 else mask[:, start : start + length]
+        for start in range(2 * radius + 1)
+    ]
+    return np.asarray(np.logical_and.reduce(parts), bool)
 
 
 def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
-    """Patches of a mask, numbered from 1; corners join, and smaller ones are left out."""
-    labels, count = ndimage.label(mask, np.ones((3, 3), bool))
+    """Patches of a mask, numbered from 1: neighbours by sides, as polygons on maps are made.
+
+    Args:
+        mask: `(rows, columns)`.
+        least_pixels: smaller ones are left out.
+    """
+    labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = sizes >= least_pixels
     keep[0] = False
-    numbers = np.cumsum(keep) * keep
-    return numbers[labels].astype(np.int32)
+    numbers = (np.cumsum(keep) * keep).astype(np.int32)
+    return np.asarray(numbers[labels], np.int32)
+
+
+def grid(min_ha: float) -> Iterator[ChangeRule]:
+    """Every rule that is tried."""
+    for threshold, opening in itertools.product(THRESHOLDS, OPENINGS):
+        yield ChangeRule(threshold=threshold, opening=opening, min_ha=min_ha)
 
 
 def from_facts(facts: Mapping[str, Any]) -> ChangeRule:

@@ -152,7 +152,7 @@ def probabilities(
     """
     from fieldsight.core import windows
 
-    size = window or _window_of(model)
+    size = window or window_of(model)
     raster = _begun(view, scene, model, work, size)
     try:
         windows.predict(
@@ -220,7 +220,7 @@ def _job(view: Scene, model: MapModel, window: int) -> str:
     return json.dumps(facts, indent=2)
 
 
-def _window_of(model: MapModel) -> int:
+def window_of(model: MapModel) -> int:
     """The window where none is asked for: larger where a model looks farther."""
     from fieldsight.core import windows
     from fieldsight.core.windows.geometry import rounded_up

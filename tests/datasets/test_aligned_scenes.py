@@ -53,6 +53,10 @@ class Pictured(Scene):
     def nodata(self) -> float | None:
         return 0
 
+    @property
+    def has_clouds(self) -> bool:
+        return self._cloudy is not None
+
     def read(self, slices: Any) -> Any:
         return self._array[slices]
 

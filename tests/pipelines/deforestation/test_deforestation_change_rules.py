@@ -1,0 +1,104 @@
+"""When a place is new clearing: by a mapper's two maps, and by the classical difference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from fieldsight.datasets.simulated import forest
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.deforestation import _change_baseline, _change_rule
+from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
+
+MASKS = st.lists(st.lists(st.booleans(), min_size=11, max_size=11), min_size=9, max_size=9).map(
+    lambda rows: np.array(rows, bool)
+)
+
+
+def test_d_12_what_was_no_forest_before_is_no_new_clearing() -> None:
+    forest = np.array([[0.9, 0.4, 1.0]], np.float32)
+    cleared = np.array([[0.8, 1.0, 0.1]], np.float32)
+    found = _change_rule.probability(forest, cleared)
+    assert found[0].tolist() == pytest.approx([0.72, 0.0, 0.1])
+
+
+def test_forest_and_cleared_land_are_known_by_name() -> None:
+    simulated = _change_rule.classes_of(forest.CLASSES)
+    assert [forest.CLASSES[1 + n] for n in simulated.forest] == ["forest"]
+    assert [forest.CLASSES[1 + n] for n in simulated.cleared] == ["clearing", "built", "mining"]
+    # The real Landsat scene's labels.
+    theirs = _change_rule.classes_of(("nodata", "water", "crop", "tree", "developed"))
+    assert (theirs.forest, theirs.cleared) == ((2,), (1, 3))
+
+
+def test_cleared_forest_is_cleared_and_not_forest() -> None:
+    found = _change_rule.classes_of(("nodata", "forest", "cleared forest"))
+    assert (found.forest, found.cleared) == ((0,), (1,))
+
+
+def test_classes_that_arent_known_by_name_must_be_named() -> None:
+    names = ("nodata", "mata", "pasto")
+    with pytest.raises(CommandError, match="--forest: which classes"):
+        _change_rule.classes_of(names)
+    found = _change_rule.classes_of(names, forest=("mata",), cleared=("pasto",))
+    assert (found.forest, found.cleared) == ((0,), (1,))
+    with pytest.raises(CommandError, match="Received: wood"):
+        _change_rule.classes_of(names, forest=("wood",), cleared=("pasto",))
+    with pytest.raises(CommandError, match="apart"):
+        _change_rule.classes_of(names, forest=("mata",), cleared=("mata",))
+
+
+@settings(max_examples=60)
+@given(MASKS, st.integers(0, 2))
+def test_opening_is_scipys_of_a_square_that_goes_on_beyond_the_end(
+    mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]], radius: int
+) -> None:
+    square = np.ones((2 * radius + 1, 2 * radius + 1), bool)
+    padded = np.pad(mask, 8, mode="edge")
+    expected = ndimage.binary_opening(padded, square)[8:-8, 8:-8]
+    assert np.array_equal(_change_rule.opened(mask, radius), expected)
+
+
+def test_a_sliver_goes_and_a_clearing_at_the_scenes_end_stays() -> None:
+    mask = np.zeros((12, 12), bool)
+    mask[2, :] = True  # a road's width
+    mask[8:, 8:] = True
+    found = _change_rule.opened(mask, 1)
+    assert not found[2].any()
+    assert found[8:, 8:].all()
+
+
+def test_objects_join_by_sides_and_small_ones_are_left_out() -> None:
+    mask = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [1, 0, 0, 0]], bool)
+    assert _change_rule.objects(mask, 2).tolist() == [
+        [1, 1, 0, 0], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0],
+    ]  # fmt: skip
+    assert _change_rule.objects(mask, 5).max() == 0
+
+
+def test_indices_are_as_they_are_defined() -> None:
+    # By hand: (0.4 - 0.05) / 0.45, and (0.4 - 0.1) / 0.5; both bands 0 give 0.
+    bands = ("red", "nir", "swir2")
+    values = np.array([[[0.05, 0.4, 0.1], [0.0, 0.0, 0.0]]], np.float32)
+    ndvi = _change_baseline.normalised_difference(values, bands, "NDVI")
+    nbr = _change_baseline.normalised_difference(values, bands, "NBR")
+    assert ndvi[0].tolist() == pytest.approx([0.35 / 0.45, 0])
+    assert nbr[0].tolist() == pytest.approx([0.6, 0])
+    assert _change_baseline.index_of(bands) == "NBR"
+    assert _change_baseline.index_of(("blue", "green", "red", "nir")) == "NDVI"
+    assert _change_baseline.index_of(("red", "green", "blue")) is None
+
+
+def test_a_fall_counts_where_it_was_green() -> None:
+    rule = DifferenceRule(drop=0.2, floor=0.6)
+    before, after = np.array([[0.8, 0.5, 0.8]]), np.array([[0.5, 0.1, 0.7]])
+    assert _change_baseline.change_mask(before, after, rule).tolist() == [[True, False, False]]
+
+
+def test_the_grid_is_tried_whole_and_the_card_keeps_what_was_chosen() -> None:
+    assert len(list(_change_baseline.grid(0.25))) == 6 * 4 * 3
+    assert {rule.min_ha for rule in _change_rule.grid(1.5)} == {1.5}
+    chosen = _change_rule.from_facts({"change": {"network": {"threshold": 0.3, "opening": 2}}})
+    assert (chosen.threshold, chosen.opening) == (0.3, 2)
+    assert _change_rule.from_facts({}) == _change_rule.ChangeRule()
