@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.splits import FRACTIONS, Split
+from fieldsight.datasets.splits import FRACTIONS, Split, by_group
 
 Kind = Literal["birdsai", "coco", "voc", "yolo", "box_csv", "point_csv", "mot"]
 Side = Literal["train", "val", "test"]
@@ -172,7 +172,36 @@ class AnimalSet:
         Raises:
             DataError: if there are too few groups, or the published split tears one apart.
         """
-        raise NotImplementedError
+        try:
+            if self.split is None or "train" not in self.split.values():
+                return by_group(self.groups, fractions, seed, labels=self._contents())
+            return self._published(self.split, fractions, seed)
+        except ValueError as error:
+            raise DataError(f"{self.name}: {error}") from error
+
+    def _contents(self) -> Array:
+        """`(frames, classes + 1)` how many of each class there are, and whether none is."""
+        counts = np.zeros((len(self.frames), len(self.classes) + 1), np.int64)
+        for row, frame in zip(counts, self.frames, strict=True):
+            np.add.at(row, frame.labels, 1)
+            row[-1] = not len(frame.labels)
+        return counts
+
+    def _published(
+        self, split: Mapping[str, Side], fractions: tuple[float, float, float], seed: int
+    ) -> Split:
+        sides = np.array([split.get(frame.name, "") for frame in self.frames])
+        train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
+        if len(val) and not len(test):
+            val, test = test, val  # what is published to be scored on is scored on
+        if not len(test):
+            return by_group(self.groups, fractions, seed, labels=self._contents())
+        if not len(val):
+            both = fractions[0] + fractions[1]
+            parts = (fractions[0] / both, fractions[1] / both, 0.0)
+            cut = by_group(self.groups[train], parts, seed, labels=self._contents()[train])
+            train, val = train[cut.train], train[cut.val]
+        return Split(train, val, test, groups=self.groups)
 
 
 def load(
@@ -196,7 +225,56 @@ def load(
         DatasetNotFoundError: if there is nothing that it knows.
         DataError: if what is there is damaged, or nothing of it can be used.
     """
-    raise NotImplementedError
+    # Here, for they make the types above.
+    from fieldsight.datasets import birdsai, box_csv, coco, mot, point_csv, voc, yolo
+
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise DatasetNotFoundError(f"{root}: {_NEEDED}. Received: no such file or folder.")
+    found = kind or _recognised(root)
+    if found == "birdsai":
+        return birdsai.load(root)
+    if found == "mot":
+        return mot.load(root, one_based=one_based is not False)
+    if found == "yolo":
+        return yolo.load(root)
+    if found == "coco":
+        return coco.load(root)
+    if found == "voc":
+        return voc.load(root, one_based=one_based)
+    if found == "box_csv":
+        return box_csv.load(root)
+    if found == "point_csv":
+        return point_csv.load(root, radius_px=radius_px)
+    raise DatasetNotFoundError(
+        f"{root}: {_NEEDED}. Received: none of them. `fieldsight wildlife simulate --out DIR` "
+        "writes such a folder."
+    )
+
+
+_NEEDED = (
+    "annotated pictures were needed: BIRDSAI's TrainReal and TestReal, MOTChallenge's sequences, "
+    "YOLO's data.yaml, COCO's JSON, Pascal VOC's XML, a CSV of boxes "
+    "(image_path,xmin,ymin,xmax,ymax,label) or of points (images,x,y,labels)"
+)
+
+
+def _recognised(path: Path) -> Kind | None:
+    """The layout of a folder or file; of several in one folder, the one that says most."""
+    from fieldsight.datasets import birdsai, box_csv, coco, mot, point_csv, voc, yolo
+
+    if path.is_dir():
+        layouts: tuple[tuple[Kind, Callable[[Path], bool]], ...] = (
+            ("birdsai", birdsai.is_here), ("mot", mot.is_here), ("coco", coco.is_here),
+            ("yolo", yolo.is_here), ("voc", voc.is_here), ("box_csv", box_csv.is_here),
+            ("point_csv", point_csv.is_here),
+        )  # fmt: skip
+        return next((kind for kind, is_here in layouts if is_here(path)), None)
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return "box_csv" if box_csv.fits(path) else "point_csv" if point_csv.fits(path) else None
+    by_suffix: dict[str, Kind] = {".json": "coco", ".xml": "voc", ".yaml": "yolo", ".yml": "yolo"}
+    return by_suffix.get(suffix)
 
 
 def _is_of(name: str, words: frozenset[str]) -> bool:

@@ -4,6 +4,8 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ LARGEST_PIXELS = 150_000_000  # beyond, a picture is refused: decoded, it needs 
 STRIP_PIXELS = 4_000_000  # decoded pictures are converted and reduced this many at a time
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_TRANSPOSED = {
+TRANSPOSED = {  # by EXIF orientation: from a picture as it is stored to as it is displayed
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -77,13 +79,24 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = WORKING_PIXE
         DataError: if the file can't be read, isn't a picture, is damaged, or has more than 150
             million pixels.
     """
+    with opened(path) as picture:
+        return _working(picture, Path(path), max_pixels)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A picture opened by Pillow, whatever it raises within told in a line.
+
+    Raises:
+        DataError: as `read_picture`.
+    """
     path = Path(path)
     _refuse_unreadable(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                return _working(opened, path, max_pixels)
+            with Image.open(path) as picture:
+                yield picture
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path}: needs to be a picture. Received: content of no known picture format. "
@@ -148,20 +161,21 @@ def _working(opened: Any, path: Path, max_pixels: int) -> Picture:
     # Before the orientation is asked for: a PNG may have it behind its pixels, and Pillow
     # turns a TIFF itself when it loads it.
     opened.load()
-    orientation = _orientation(opened)
+    orientation = orientation_of(opened)
     turned_by_pillow = opened.format == "TIFF" and opened.size == (height, width)
     if turned_by_pillow:
         width, height = height, width
     size = (max(1, round(width / scale)), max(1, round(height / scale)))
     small = _reduced(opened, size)
-    if orientation in _TRANSPOSED:
-        small = small.transpose(_TRANSPOSED[orientation])
+    if orientation in TRANSPOSED:
+        small = small.transpose(TRANSPOSED[orientation])
         if orientation >= 5:
             width, height = height, width
     return Picture(np.asarray(_opaque(small)), scale, height, width, path)
 
 
-def _orientation(image: Any) -> int:
+def orientation_of(image: Any) -> int:
+    """The EXIF orientation of a picture that Pillow opened, 1 to 8; 1 where there is none."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except (*_DAMAGE, *_MORE_DAMAGE):  # a picture is worth reading whatever its EXIF is worth

@@ -1,14 +1,19 @@
 """Thermal frames of 8, 14 or 16 bits in one scale a sequence, hot bright (W-5).
 
-Automatic gain and cameras differ; so a sequence's first frames say where its ground lies, and every
+Cameras and automatic gain differ; so a sequence's first frames say where its ground lies, and every
 frame of it is brought to 0 to 255 by that. A network is trained on, and answers, what `Scale.apply`
 gives: the ground around 127, room on both sides for what is hotter or colder.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from scipy import ndimage
+
+from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
 
 if TYPE_CHECKING:
@@ -16,6 +21,13 @@ if TYPE_CHECKING:
 
 Polarity = Literal["hot", "cold", "auto"]
 FIRST = 8  # frames of a sequence that its scale is made from
+SAMPLES = 65_536  # values a frame that are looked at
+
+_GROUND = (1.0, 99.0)  # percentiles within which the ground lies
+_SPREAD = 1.5  # the scale reaches so many times the ground's width from its median
+_NARROWEST = 8.0  # values: a ground that is flatter is noise, and isn't stretched further
+_BLUR_PX = 15  # wider than what is looked for
+_TAIL = 0.2  # percent of pixels that may be things that stand out
 
 
 @dataclass(frozen=True)
@@ -26,24 +38,59 @@ class Scale:
         low: the value that becomes 0 (255 if inverted).
         high: the value that becomes 255.
         inverted: whether dark is hot: values are turned so that hot is bright.
+
+    Raises:
+        ValueError: if high isn't above low.
+
+    Example:
+        >>> Scale(7000.0, 8020.0).apply(np.full((1, 1, 1), 7400, np.uint16)).tolist()
+        [[[100]]]
     """
 
     low: float
     high: float
     inverted: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.high > self.low:
+            raise ValueError(f"high must be above low. Received: {self.low} and {self.high}.")
+
     def apply(self, image: Array) -> Array:
         """`(rows, columns, 1)` uint8 of a frame `(rows, columns, 1 or 3)` of the sequence."""
-        raise NotImplementedError
+        values = one_channel(image).astype(np.float32)
+        values -= self.low
+        values *= 255.0 / (self.high - self.low)
+        np.clip(np.rint(values, out=values), 0, 255, out=values)
+        if self.inverted:
+            values = 255 - values
+        return values.astype(np.uint8)
 
 
 def is_thermal(image: Array) -> bool:
-    """Whether a picture has one channel, or three that are alike."""
-    raise NotImplementedError
+    """Whether a picture has one channel, or three that are alike.
+
+    Example:
+        >>> is_thermal(np.zeros((4, 4, 3), np.uint8)), is_thermal(np.arange(12).reshape(2, 2, 3))
+        (True, False)
+    """
+    if image.shape[-1] == 1:
+        return True
+    # JPEG's colours are off by a little where grey was stored as RGB.
+    some = image[::7, ::7].astype(np.int32)
+    apart = some.max(-1) - some.min(-1)
+    return bool(np.mean(apart > 2) < 0.001)
+
+
+def one_channel(image: Array) -> Array:
+    """`(rows, columns, 1)` of a thermal frame: of three channels, that are alike, the second."""
+    return image if image.shape[-1] == 1 else image[..., 1:2]
 
 
 def scale_of(images: Iterable[Array], *, polarity: Polarity = "hot") -> Scale:
     """The scale of a sequence by its first frames; no more than `FIRST` are taken.
+
+    The ground's median becomes 127, and its width, from the first to the last percentile, a third
+    of the scale: a fire on one frame doesn't darken the rest. 8 bits are scaled as well as 16.
 
     Args:
         images: `(rows, columns, 1 or 3)` uint8 or uint16.
@@ -53,9 +100,56 @@ def scale_of(images: Iterable[Array], *, polarity: Polarity = "hot") -> Scale:
     Raises:
         ValueError: if there is no frame.
     """
-    raise NotImplementedError
+    frames = [one_channel(image)[..., 0] for image in islice(images, FIRST)]
+    if not frames:
+        raise ValueError("a sequence's scale needs a frame at least. Received: none.")
+    values = np.concatenate([_some(frame) for frame in frames])
+    first, middle, last = np.percentile(values, (_GROUND[0], 50.0, _GROUND[1]))
+    reach = _SPREAD * max(float(last - first), _NARROWEST)
+    inverted = polarity == "cold" or (polarity == "auto" and _is_dark_hot(frames))
+    return Scale(float(middle) - reach, float(middle) + reach, inverted)
 
 
 def scales(frames: Iterable["Frame"], *, polarity: Polarity = "hot") -> dict[str, Scale]:
-    """The scale of each group by its first frames that can be read; without any, none."""
-    raise NotImplementedError
+    """The scale of each group by its first frames that can be read; without any, none.
+
+    Args:
+        frames: of any groups, in any order; those of one channel, or three that are alike.
+        polarity: as `scale_of`'s.
+    """
+    members: dict[str, list[Frame]] = {}
+    for frame in frames:
+        members.setdefault(frame.group, []).append(frame)
+    found = {}
+    for group, listed in members.items():
+        listed.sort(key=lambda frame: (frame.index, frame.name))
+        first = list(islice(_readable(listed), FIRST))
+        if first:
+            found[group] = scale_of(first, polarity=polarity)
+    return found
+
+
+def _readable(frames: Iterable["Frame"]) -> Iterable[Array]:
+    for frame in frames:
+        try:
+            yield frame.read()
+        except DataError:
+            continue  # whoever reads all of them records it
+
+
+def _some(frame: Array) -> Array:
+    """Values of a frame in even steps, without the places that have none."""
+    step = max(1, int(np.sqrt(frame.size / SAMPLES)))
+    values = frame[::step, ::step].reshape(-1).astype(np.float32)
+    return values[values > 0] if np.mean(values > 0) > 0.01 else values
+
+
+def _is_dark_hot(frames: list[Array]) -> bool:
+    """Whether what stands out from its surroundings is rather dark than bright."""
+    bright = dark = 0.0
+    for frame in frames:
+        values = frame.astype(np.float32)
+        apart = values - ndimage.uniform_filter(values, _BLUR_PX)
+        low, high = np.percentile(apart, (_TAIL, 100 - _TAIL))
+        bright, dark = bright + float(high), dark - float(low)
+    return dark > bright

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.frames.mosaics import Mosaic
 from fieldsight.datasets.sample import Array
 
@@ -35,6 +36,8 @@ class Input:
         path: the file or folder; None for a stream.
         frames_per_second: None where nobody says.
         count: frames there are; None where only reading tells.
+        shots: gives the frames; use `frames()`.
+        names: what frames are called, by number.
         failures: why frames could not be read, by their name; grows while they are read.
     """
 
@@ -44,7 +47,7 @@ class Input:
     frames_per_second: float | None
     count: int | None
     shots: Callable[["Input"], Iterator[Shot]] = field(repr=False)
-    names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    names: dict[int, str] = field(default_factory=dict, repr=False)
     failures: dict[str, str] = field(default_factory=dict)
 
     def frames(self) -> Iterator[Shot]:
@@ -67,7 +70,12 @@ class Input:
         Raises:
             DataError: if it is none, or can't be read.
         """
-        raise NotImplementedError
+        if self.kind != "orthomosaic" or self.path is None:
+            raise DataError(
+                f"{self.name}: an orthomosaic was needed to be read by windows. Received: a "
+                f"{self.kind}. Take its frames."
+            )
+        return Mosaic(self.path)
 
 
 @dataclass(frozen=True, eq=False)
