@@ -175,13 +175,13 @@ class Grid:
         y = t.d * around_column + t.e * around_row + t.f
         transformer = Transformer.from_crs(self._projected, self.equal_area, always_xy=True)
         x, y = transformer.transform(x, y)
-        after = np.roll(np.arange(4), -1)
-        found: Array = np.abs((x * y[..., after] - x[..., after] * y).sum(axis=-1)) / 2
-        if not np.isfinite(found).all():
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise DataError(
                 "areas: a raster that lies on the Earth was needed. Received: pixels that its CRS "
                 f"can't place, with bounds {self.bounds}. Check its transform and CRS."
             )
+        after = np.roll(np.arange(4), -1)
+        found: Array = np.abs((x * y[..., after] - x[..., after] * y).sum(axis=-1)) / 2
         return found
 
     @functools.cached_property

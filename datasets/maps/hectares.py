@@ -151,12 +151,19 @@ def count(
         if progress is not None:
             progress(slices[0].stop, grid.rows)
     found = counters[0].counts(names, hidden)
-    for counter, area_ha in zip(counters[1:], areas.area_ha if areas else (), strict=True):
+    for counter, shape, area_ha in zip(
+        counters[1:], areas.shapes if areas else (), areas.area_ha if areas else (), strict=True
+    ):
         found += counter.counts(names, hidden)
         beyond = area_ha - counter.area_m2.sum() / M2_A_HA
-        if beyond > _TELLING * area_ha and counter.leaves:
+        if beyond > _TELLING * area_ha and not _holds(grid, shape):
             found.append(Count(counter.name, OUTSIDE, beyond, None, 0))
     return found
+
+
+def _holds(grid: Grid, shape: Any) -> bool:
+    left, upper, right, lower = shape.bounds
+    return bool(min(left, upper) >= 0 and right <= grid.columns and lower <= grid.rows)
 
 
 class _Counter:
@@ -165,7 +172,6 @@ class _Counter:
     def __init__(self, name: str) -> None:
         self.name = name
         self.pixels, self.area_m2 = np.zeros(256, np.int64), np.zeros(256)
-        self.leaves = False
 
     def add(self, values: Array, sizes: Array) -> None:
         """Add pixels."""
@@ -180,7 +186,6 @@ class _Counter:
 
         rows, columns = slices
         left, upper, right, lower = shape.bounds
-        self.leaves |= left < 0 or upper < 0 or right > columns.stop or lower > rows.stop
         top, bottom = max(rows.start, math.floor(upper)), min(rows.stop, math.ceil(lower))
         first, end = max(0, math.floor(left)), min(columns.stop, math.ceil(right))
         if top >= bottom or first >= end:
