@@ -521,13 +521,27 @@ def processor_has_bfloat16() -> bool:
 
 
 def choose_precision(
-    build: Callable[[], keras.Model], data: Any, recipe: Recipe, *, steps: int = 48
+    build: Callable[[], keras.Model],
+    data: Any,
+    recipe: Recipe,
+    *,
+    steps: int = 48,
+    warm_up: int = 8,
+    compile_it: Callable[[keras.Model, Recipe, int], None] = compile_classifier,
 ) -> tuple[str, str]:
     """The dtype policy to train with, and why.
 
     On a device with hardware for it, both policies are tried on the same first batches from the
     same seed; bfloat16 is taken where it is at least a tenth faster and its loss after the trial
     is no more than 5 % above float32's.
+
+    Args:
+        build: makes the network.
+        data: what `batches` gives.
+        recipe: the training's.
+        steps: of the trial, those of the warm-up included.
+        warm_up: steps that aren't timed.
+        compile_it: compiles the network for a recipe of so many steps an epoch.
 
     Returns:
         The name of the policy and one sentence for the log.
@@ -543,11 +557,11 @@ def choose_precision(
         keras.utils.set_random_seed(recipe.seed)
         keras.config.set_dtype_policy(policy)
         model = build()
-        compile_classifier(model, recipe, len(data))
+        compile_it(model, recipe, len(data))
         trial = _Trial(data, steps)
-        model.fit(trial.part(0, 8), shuffle=False, verbose=0)  # compiles
+        model.fit(trial.part(0, warm_up), shuffle=False, verbose=0)  # compiles
         started = time.perf_counter()
-        history = model.fit(trial.part(8, steps), shuffle=False, verbose=0)
+        history = model.fit(trial.part(warm_up, steps), shuffle=False, verbose=0)
         seconds[policy] = time.perf_counter() - started
         losses[policy] = history.history["loss"][-1]
     keras.config.set_dtype_policy("float32")

@@ -107,11 +107,23 @@ def with_bands(chips: ChipSet, bands: Sequence[str] | None) -> ChipSet:
     return dataclasses.replace(chips, bands=tuple(bands))
 
 
+def taken(chips: ChipSet, indices: Array) -> ChipSet:
+    """The chips at these indices, in that order."""
+    return dataclasses.replace(
+        chips,
+        names=tuple(chips.names[i] for i in indices),
+        tags=chips.tags[indices] if len(chips.tags) else chips.tags,
+        groups=chips.groups[indices],
+        paths=tuple(chips.paths[i] for i in indices) if chips.paths else (),
+    )
+
+
 def gather(
     chips: ChipSet,
     split: Callable[[ChipSet], tuple[Mapping[str, Array], str]],
     name: str,
     progress: Progress | None = None,
+    needed: Sequence[str] = SIDES[:3],
 ) -> Cohort:
     """Read every chip once, leave out what can't be read, and split the rest.
 
@@ -120,19 +132,16 @@ def gather(
         split: from chips to indices by side, and how they were split in words.
         name: of the data.
         progress: told how many are through.
+        needed: sides that mustn't be empty.
 
     Raises:
-        CommandError: if a side stays without a chip.
+        CommandError: if a side that is needed stays without a chip.
     """
     good, features, held, failures = _read(chips, progress)
     if len(good) < len(chips):
-        kept = [chips.names[i] for i in good]
-        chips = dataclasses.replace(
-            chips, names=tuple(kept), tags=chips.tags[good], groups=chips.groups[good],
-            paths=tuple(chips.paths[i] for i in good) if chips.paths else (),
-        )  # fmt: skip
+        chips = taken(chips, good)
     sides, how = split(chips)
-    for side in SIDES[:3]:
+    for side in needed:
         if not len(sides[side]):
             raise CommandError(
                 f"at least one chip to {side} by was needed. Received: {len(chips)} chips of "
@@ -209,6 +218,13 @@ def in_order(
         for side, start, end in zip(SIDES, (0, *ends[:-1]), ends, strict=False)
     }
     return _with_neighbours(sides, seed), "by scene, each drawn by itself, in order of their names"
+
+
+def to_be_scored(chips: ChipSet) -> tuple[Mapping[str, Array], str]:
+    """All chips on the test side."""
+    none = np.empty(0, int)
+    sides = dict.fromkeys(SIDES, none) | {"test": np.arange(len(chips))}
+    return sides, "all of them scored"
 
 
 def _with_neighbours(sides: Mapping[str, Array], seed: int) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,10 @@ def reliability(answers: Answers, *, data: str = "") -> Figure:
     )
 
 
+def _mean_of(values: Array, cases: Array) -> float:
+    return float(values[cases].mean())
+
+
 @_figures.styled
 def leak(
     blocked: Mapping[str, Answers], neighbours: Mapping[str, Answers], *, data: str = ""
@@ -90,7 +95,7 @@ def leak(
         for row, name in enumerate(names[::-1]):
             f2 = answers[name].f2
             groups = answers[name].groups if answers is blocked else np.arange(len(f2))
-            found = bootstrap(lambda cases, f2=f2: float(f2[cases].mean()), groups)
+            found = bootstrap(functools.partial(_mean_of, f2), groups)
             axes.plot([found.low, found.high], [row + offset] * 2, "-", color=colour, lw=2)
             axes.plot(
                 found.value, row + offset, marker, color=colour, ms=8, mec="white", mew=0.8,

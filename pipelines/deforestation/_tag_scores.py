@@ -117,6 +117,15 @@ class Answers:
         """`(n,)` F2 of each chip."""
         return f_scores(self.tags, self.decided)
 
+    def taken(self, indices: Array) -> Answers:
+        """The answers on some of the chips."""
+        return dataclasses.replace(
+            self,
+            probabilities=self.probabilities[indices],
+            tags=self.tags[indices],
+            groups=self.groups[indices],
+        )
+
 
 def figures_of(answers: Answers, prefix: str) -> dict[str, float]:
     """Mean F2 with its 95 % interval over groups, mean AP, calibration; named `{prefix}f2`, ..."""

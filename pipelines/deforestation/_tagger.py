@@ -81,6 +81,7 @@ def train(
         model, data, recipe,
         validation=(_floats(cohort.pixels("val")[followed]), cohort.tags("val")[followed]),
         monitor="val_f2", folder=folder, resume=True, on_epoch=on_epoch,
+        validation_batch_size=AT_ONCE,
     )  # fmt: skip
     plain = _training.in_policy("float32", model, build)
     network = _tag_networks.with_probabilities(plain)
