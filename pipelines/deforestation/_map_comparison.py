@@ -309,7 +309,6 @@ def card(
     figures: Mapping[str, float],
     *,
     data: str,
-    simulated: bool,
     data_fingerprint: str,
     split_fingerprint: str,
     run_id: str,
@@ -321,13 +320,13 @@ def card(
         mapper: trained.
         figures: all that were measured; those of other parts are left out.
         data: the data's name.
-        simulated: whether a simulator made them.
         data_fingerprint: of the data.
         split_fingerprint: of the split.
         run_id: of the run, its local id.
         facts: more than the mapper's own.
     """
     known = mapper.facts
+    simulated = bool(known["simulated"])
     sides = ("test_map_", "baseline_test_map_", "val_map_", "other_map_", "baseline_other_map_")
     bands = ", ".join(known["bands"])
     names = ", ".join(known["classes"][1:])

@@ -260,6 +260,7 @@ def _facts(first: Field, fields: Sequence[Field], recipe: MapRecipe) -> dict[str
         "filters": recipe.filters,
         "depth": recipe.depth,
         "output": "logits",
+        "simulated": all(field.simulated for field in fields),
         "trained_on": sorted({field.group for field in fields}),
     }
 
