@@ -3,16 +3,19 @@
 Nothing that a name or an archive says of where a file lies is believed.
 """
 
+import functools
 import os
 import re
 import shutil
 import stat
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -105,17 +108,26 @@ def _jpeg(path: Path) -> Any:
 
 
 def _read_tiff(path: Path) -> Array:
-    import rasterio
     from rasterio.errors import RasterioError
 
     try:
-        with rasterio.open(os.fspath(path.absolute()), driver="GTiff", sharing=False) as file:
+        with _rasterio().open(os.fspath(path.absolute()), driver="GTiff", sharing=False) as file:
             pixels: Array = file.read()
     except (RasterioError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     found = (*pixels.shape[1:], pixels.shape[0], pixels.dtype.name)
     _check_form(path, found, (SIDE, SIDE, COUNTS["tif"], "uint16"))
     return np.moveaxis(pixels, 0, -1)
+
+
+@functools.cache
+def _rasterio() -> ModuleType:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    # A chip has no place in the world, and needs none.
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    return rasterio
 
 
 def _read_jpeg(path: Path) -> Array:

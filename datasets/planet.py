@@ -169,7 +169,15 @@ def find(paths: Iterable[str | Path], product: Product | None = None) -> ChipSet
             f"{', '.join(map(str, given))[:200] or 'no path'}: chips (.{product}) were needed. "
             "Received: none. Name the files or their folder."
         )
-    files, failures = _named([*named, *wanted])
+    files, failures = _named(
+        path for path in (*named, *wanted) if ENDINGS.get(path.suffix.lower(), product) == product
+    )
+    for path in named:
+        if ENDINGS.get(path.suffix.lower(), product) != product:
+            failures[path.name] = (
+                f"{path}: a {product.upper()} was needed. Received: the other product of a chip. "
+                "Tag it with a model of its own product."
+            )
     marked = any(is_marked(path) for path in {*given, *(path.parent for path in given)})
     return _made(files, {}, {}, product, failures, [], marked)
 

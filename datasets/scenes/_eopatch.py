@@ -23,7 +23,6 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.transform import from_bounds
 
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.grids import Grid
@@ -262,7 +261,8 @@ def _grid(folder: Path, rows: int, columns: int) -> Grid:
     try:
         x, y = zip(*((float(x), float(y)) for x, y in box["coordinates"][0]), strict=True)
         crs = CRS.from_user_input(box["crs"]["properties"]["name"])
-        transform = from_bounds(min(x), min(y), max(x), max(y), columns, rows)
+        across, down = (max(x) - min(x)) / columns, (max(y) - min(y)) / rows
+        transform = Affine(across, 0, min(x), 0, -down, max(y))
     except (KeyError, IndexError, TypeError, ValueError, CRSError) as error:
         raise DataError(
             f"{path}: a polygon with its CRS was needed. Received: something else. Save the patch "

@@ -10,6 +10,7 @@ from fieldsight.datasets.scenes import _facts
 from fieldsight.datasets.scenes._layers import Layer, Rule, rule_of
 from fieldsight.datasets.scenes._quality import Quality
 from fieldsight.datasets.scenes._rasters import Pixels, Raster
+from fieldsight.datasets.scenes._resampling import brought
 from fieldsight.datasets.scenes.bands import normal
 from fieldsight.datasets.scenes.reflectance import Reflectance
 from fieldsight.datasets.scenes.scene import Scene, Sensor
@@ -72,11 +73,10 @@ def of_bands(
     Raises:
         DataError: if a file can't be used, has several bands, or lies elsewhere.
     """
-    opened: list[Pixels] = []
+    rasters: list[Raster] = []
     told = list(notes)
     try:
-        rasters = [Raster(path) for path in files.values()]
-        opened += rasters
+        rasters += [Raster(path) for path in files.values()]
         grid = finest(rasters)
         layers = []
         for band, raster in zip(files, rasters, strict=True):
@@ -86,14 +86,13 @@ def of_bands(
                     f"{raster.dtypes[0]}. Give a file a band."
                 )
             own = nodata if raster.nodata[0] is None else raster.nodata[0]
-            brought = raster.on(grid, "bilinear", own)
-            if brought is not raster:
-                opened.append(brought)
-                told.append(f"{band} was brought from {_side(raster)} to {_side(brought)}")
-            layers.append(Layer(brought, 0, raster.dtypes[0], own))
+            pixels = brought(raster, grid, "bilinear", own)
+            if pixels is not raster:
+                told.append(f"{band} was brought from {_side(raster.grid)} to {_side(grid)}")
+            layers.append(Layer(pixels, 0, raster.dtypes[0], own))
     except BaseException:
-        for pixels in opened:
-            pixels.close()
+        for raster in rasters:
+            raster.close()
         raise
     quality = quality or Quality()
     return Scene(
@@ -110,7 +109,7 @@ def of_bands(
         _rule=rule or rule_of(layers),
         _masks=quality.masks,
         _clouds=quality.clouds,
-        _files=(*quality.files, *opened),
+        _files=quality.files,
     )
 
 
@@ -131,8 +130,8 @@ def grid_of(files: Sequence[Path]) -> Grid:
     return finest(rasters)
 
 
-def mask_file(path: Path, grid: Grid) -> tuple[Raster, tuple[Pixels, ...]]:
-    """A product's quality file brought to a grid, and what is to be closed.
+def mask_file(path: Path, grid: Grid) -> Pixels:
+    """A product's quality file brought to a grid.
 
     Raises:
         DataError: if it can't be used.
@@ -144,11 +143,10 @@ def mask_file(path: Path, grid: Grid) -> tuple[Raster, tuple[Pixels, ...]]:
                 f"{path}: a quality file of one band of whole numbers was needed. Received: "
                 f"{raster.count} of {raster.dtypes[0]}. Copy it again."
             )
-        brought = raster.on(grid, "nearest")
+        return brought(raster, grid, "nearest")
     except BaseException:
         raster.close()
         raise
-    return brought, (raster,) if brought is raster else (raster, brought)
 
 
 def named_files(folder: Path, names: Sequence[str] | None) -> Scene | None:
@@ -190,6 +188,6 @@ def rasters_in(folder: Path) -> list[Path]:
     )
 
 
-def _side(raster: Raster) -> str:
-    t = raster.grid.transform
+def _side(grid: Grid) -> str:
+    t = grid.transform
     return f"{(t.a**2 + t.d**2) ** 0.5:g}"

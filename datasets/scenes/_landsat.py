@@ -249,7 +249,7 @@ def _groups(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _quality(path: Path, grid: Grid) -> Quality:
-    raster, files = _folders.mask_file(path, grid)
+    mask = _folders.mask_file(path, grid)
 
     def has_bits(bits: int) -> Any:
         def read(values: Array) -> Array:
@@ -258,6 +258,6 @@ def _quality(path: Path, grid: Grid) -> Quality:
 
         return read
 
-    clouds = Mask.of_bands(raster, [0], has_bits(DILATED_CLOUD | CIRRUS | CLOUD | SHADOW))
+    clouds = Mask.of_bands(mask, [0], has_bits(DILATED_CLOUD | CIRRUS | CLOUD | SHADOW))
     filled = has_bits(FILL)
-    return Quality((Mask.of_bands(raster, [0], lambda values: ~filled(values)),), clouds, files)
+    return Quality((Mask.of_bands(mask, [0], lambda values: ~filled(values)),), clouds, (mask,))

@@ -32,19 +32,9 @@ class Layer:
 
     def lacks(self, values: Array) -> Array:
         """Where its values are no data; NaN and infinity never are."""
-        lacks = np.zeros(values.shape, bool)
-        if self.nodata is not None and not np.isnan(self.nodata):
-            # As the values' own kind: a float32 never equals -3.4028234663852886e+38.
-            with np.errstate(over="ignore"):
-                nodata = np.asarray(self.nodata)
-                if values.dtype.kind == "f":
-                    nodata = nodata.astype(values.dtype)
-                elif self.nodata == int(self.nodata):
-                    nodata = np.asarray(int(self.nodata))
-            lacks = values == nodata
         if values.dtype.kind == "f":
-            lacks |= ~np.isfinite(values)
-        return lacks
+            return ~np.isfinite(values) | equals(values, self.nodata)
+        return equals(values, self.nodata)
 
 
 @dataclass(frozen=True)
@@ -59,12 +49,12 @@ class Mask:
 
     @classmethod
     def of_bands(
-        cls, raster: Raster, indices: Sequence[int], rule: Callable[[Array], Array]
+        cls, pixels: Pixels, indices: Sequence[int], rule: Callable[[Array], Array]
     ) -> "Mask":
         """By a rule from `(bands, rows, columns)` to `(rows, columns)` bool."""
 
         def read(slices: Slices) -> Array:
-            return rule(raster.read(indices, slices))
+            return rule(pixels.read(indices, slices))
 
         return cls(read)
 
@@ -91,6 +81,21 @@ def has_data(layers: Sequence[Layer], values: Array, rule: Rule) -> Array:
     if rule == "all" and values.dtype.kind == "f":
         found &= np.isfinite(values).all(axis=0)
     return found
+
+
+def equals(values: Array, nodata: float | None) -> Array:
+    """Where values are a file's nodata, compared as their own kind; nowhere if it has none."""
+    if nodata is None or np.isnan(nodata):
+        return np.zeros(values.shape, bool)
+    if values.dtype.kind == "f":
+        # A float32 never equals -3.4028234663852886e+38.
+        with np.errstate(over="ignore"):
+            same: Array = values == values.dtype.type(nodata)
+        return same
+    if nodata != int(nodata):
+        return np.zeros(values.shape, bool)
+    same = values == int(nodata)
+    return same
 
 
 def rule_of(layers: Sequence[Layer]) -> Rule:

@@ -19,6 +19,7 @@ from fieldsight.datasets.scenes import _facts
 from fieldsight.datasets.scenes._layers import Mask
 from fieldsight.datasets.scenes._quality import Quality
 from fieldsight.datasets.scenes._rasters import Raster, Slices
+from fieldsight.datasets.scenes._resampling import brought
 from fieldsight.datasets.scenes.reflectance import Reflectance
 
 SURFACE_SCALE = 1e-4
@@ -85,18 +86,21 @@ def quality(path: Path, grid: Grid) -> Quality:
             f"{beside[0]}: a UDM2 of 8 bands was needed. Received: {raster.count}. Download it "
             "again, or take it away: without it, clouds aren't masked."
         )
-    brought = raster.on(grid, "nearest")
-    files = (raster, brought) if brought is not raster else (raster,)
+    try:
+        mask = brought(raster, grid, "nearest")
+    except DataError:
+        raster.close()
+        raise
 
     def usable(values: Array) -> Array:
         blackfill: Array = (values[0].astype(np.uint8) & 1) == 0
         return blackfill
 
     def clouded(slices: Slices) -> Array:
-        found: Array = (brought.read([SHADOW, HEAVY_HAZE, CLOUD], slices) == 1).any(axis=0)
+        found: Array = (mask.read([SHADOW, HEAVY_HAZE, CLOUD], slices) == 1).any(axis=0)
         return found
 
-    return Quality((Mask.of_bands(brought, [UNUSABLE], usable),), Mask(clouded), files)
+    return Quality((Mask.of_bands(mask, [UNUSABLE], usable),), Mask(clouded), (mask,))
 
 
 def _beside(path: Path) -> list[Path]:

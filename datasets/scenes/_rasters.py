@@ -10,27 +10,23 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
-from affine import Affine
-from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from fieldsight.datasets._raster_headers import driver
 from fieldsight.datasets.errors import DataError
-from fieldsight.datasets.grids import Grid, same_grid
+from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.sample import Array
 
 Slices = tuple[slice, slice]
-Method = Literal["bilinear", "nearest"]
 
-# GDAL would keep a twentieth of the machine's memory. This holds a row of windows of 1,024 lines
+# GDAL would keep a twentieth of the machine's memory. This holds a row of windows of 800 lines
 # in a strip-wise file of 20,000 columns and 4 bands of uint16, whose strips are decoded once.
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 128 * 2**20
 IDLE_MOST = 8  # open data sets that are kept when their threads have gone on
 
 # Chips have no place in the world, and `Grid` says so where one is needed.
@@ -50,10 +46,10 @@ class Pixels(Protocol):
 
 
 class Raster:
-    """A raster file, on its own grid or brought to another.
+    """A raster file.
 
     Args:
-        path: the file, or folder for GDAL.
+        path: the file.
 
     Attributes:
         grid: of the file.
@@ -75,12 +71,11 @@ class Raster:
         _bound_the_cache()
         self.path = path
         self._driver = driver(path)
-        self._target: tuple[Grid, Method, float | None] | None = None
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         self._closed = False
         with self._lent() as data:
-            self.grid = Grid(data.crs, _transform(data), data.height, data.width)
+            self.grid = Grid(data.crs, data.transform, data.height, data.width)
             self.count = int(data.count)
             self.dtypes = tuple(np.dtype(dtype) for dtype in data.dtypes)
             self.nodata: tuple[float | None, ...] = tuple(data.nodatavals)
@@ -91,32 +86,6 @@ class Raster:
                                 for flags in data.mask_flag_enums)  # fmt: skip
             self.has_control_points = bool(data.gcps[0])
             self.colour_table = _colour_table(data)
-
-    def on(self, grid: Grid, method: Method, nodata: float | None = None) -> "Raster":
-        """The same file brought to a grid: itself if it lies on it already.
-
-        Args:
-            grid: in the same CRS.
-            method: bilinear for measurements, nearest for masks and classes.
-            nodata: of the file, where it declares none.
-
-        Raises:
-            DataError: if the CRS differs, or the two don't cover the same ground.
-        """
-        if same_grid(self.grid, grid):
-            return self
-        if self.grid.crs != grid.crs or grid.crs is None:
-            raise DataError(
-                f"{self.path}: a raster in the CRS of the others, {_told(grid.crs)}, was needed. "
-                f"Received: {_told(self.grid.crs)}. Reproject it with gdalwarp."
-            )
-        _check_cover(self, grid)
-        brought = Raster(self.path)
-        brought.close()  # opened on its own grid, to read the header
-        brought._target = (grid, method, nodata)
-        brought._closed = False
-        brought.grid = grid
-        return brought
 
     def read(self, indices: Sequence[int], slices: Slices) -> Array:
         """`(bands, rows, columns)` of bands numbered from 0."""
@@ -138,7 +107,7 @@ class Raster:
             self._closed = True
             idle, self._idle = self._idle, []
         for data in idle:
-            _close(data)
+            data.close()
 
     @contextlib.contextmanager
     def _lent(self) -> Iterator[Any]:
@@ -160,27 +129,13 @@ class Raster:
                 if keep:
                     self._idle.append(data)
             if not keep:
-                _close(data)
+                data.close()
 
     def _open(self) -> Any:
         # Absolute, because rasterio takes what stands before a colon for a scheme.
         path = os.fspath(self.path.absolute())
         try:
-            data = rasterio.open(path, driver=self._driver, sharing=False)
-            if self._target is None:
-                return data
-            grid, method, nodata = self._target
-            own = data.nodata if nodata is None else nodata
-            return _Brought(
-                data,
-                src_nodata=own,
-                nodata=own,
-                crs=grid.crs,
-                transform=grid.transform,
-                height=grid.rows,
-                width=grid.columns,
-                resampling=Resampling[method],
-            )
+            return rasterio.open(path, driver=self._driver, sharing=False)
         except _FAULTS as error:
             raise DataError(
                 f"{self.path}: a raster that GDAL can open was needed. Received: "
@@ -199,14 +154,6 @@ class Raster:
                 f"needed. Received: {_first_line(error)}. The file is truncated or damaged: copy "
                 "it again."
             ) from error
-
-
-class _Brought(WarpedVRT):  # type: ignore[misc,unused-ignore]
-    """A warped data set that closes what it was made of."""
-
-    def __init__(self, source: Any, **settings: Any) -> None:
-        super().__init__(source, **settings)
-        self.source = source
 
 
 def spans(slices: Slices, rows: int, columns: int) -> tuple[range, range]:
@@ -234,11 +181,6 @@ def _bound_the_cache() -> None:
         set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
 
 
-def _transform(data: Any) -> Affine:
-    transform: Affine = data.transform
-    return transform
-
-
 def _flags(flags: Any) -> set[str]:
     return {flag.name for flag in flags}
 
@@ -251,31 +193,5 @@ def _colour_table(data: Any) -> dict[int, tuple[int, int, int, int]]:
     return table
 
 
-def _check_cover(raster: Raster, grid: Grid) -> None:
-    """Up to a pixel of the coarser one, the two end where each other ends."""
-    ours, theirs = raster.grid.bounds, grid.bounds
-    t, u = raster.grid.transform, grid.transform
-    pixel = max(abs(t.a) + abs(t.b), abs(t.d) + abs(t.e), abs(u.a) + abs(u.b), abs(u.d) + abs(u.e))
-    if any(abs(a - b) > pixel for a, b in zip(ours, theirs, strict=True)):
-        raise DataError(
-            f"{raster.path}: a raster of the same ground as the others, {_listed(theirs)} (left, "
-            f"bottom, right, top), was needed. Received: {_listed(ours)}. Crop all to one extent."
-        )
-
-
-def _listed(bounds: tuple[float, ...]) -> str:
-    return ", ".join(f"{side:.10g}" for side in bounds)
-
-
-def _told(crs: Any) -> str:
-    return "no CRS" if crs is None else str(crs.to_string())[:80]
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or ["an unknown fault"])[0][:200].rstrip(".")
-
-
-def _close(data: Any) -> None:
-    data.close()
-    if isinstance(data, _Brought):
-        data.source.close()

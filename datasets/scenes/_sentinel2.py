@@ -124,8 +124,8 @@ def open_folder(folder: Path, names: Sequence[str] | None, only: str = "") -> Sc
 
 
 def _safe(folder: Path) -> Path | None:
-    """The folder with the product's metadata and granule: this one, or the only .SAFE in it."""
-    if any((folder / name).is_file() for name in _METADATA) and (folder / "GRANULE").is_dir():
+    """The folder of the product: this one, or the only .SAFE in it."""
+    if any((folder / name).is_file() for name in _METADATA) or (folder / "GRANULE").is_dir():
         return folder
     inside = [each for each in sorted(folder.iterdir())
               if each.name.upper().endswith(".SAFE") and each.is_dir()]  # fmt: skip
@@ -275,9 +275,9 @@ def _alike(
 
 
 def _quality(path: Path, grid: Grid) -> Quality:
-    raster, files = _folders.mask_file(path, grid)
-    clouds = Mask.of_bands(raster, [0], _is_cloud)
-    return Quality((Mask.of_bands(raster, [0], _is_seen),), clouds, files)
+    mask = _folders.mask_file(path, grid)
+    clouds = Mask.of_bands(mask, [0], _is_cloud)
+    return Quality((Mask.of_bands(mask, [0], _is_seen),), clouds, (mask,))
 
 
 def _is_cloud(values: Array) -> Array:

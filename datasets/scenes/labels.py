@@ -72,14 +72,15 @@ def _of_raster(path: Path) -> LabelMap:
                 f"{path}: classes from 0 were needed. Received: {values.min()}. Declare it as "
                 "nodata, or number the classes anew."
             )
-        present = set(np.unique(values).tolist()) - {0}
-        colours = {n: rgba for n, rgba in raster.colour_table.items() if n in present}
-        return LabelMap(values, raster.grid, _named(raster.tags, present), colours)
+        named = _named(raster.tags)
+        told = {*named, *np.unique(values).tolist()} - {0}
+        colours = {n: rgba for n, rgba in raster.colour_table.items() if n in told}
+        return LabelMap(values, raster.grid, named, colours)
     finally:
         raster.close()
 
 
-def _named(tags: dict[str, str], present: set[int]) -> dict[int, str]:
+def _named(tags: dict[str, str]) -> dict[int, str]:
     """By the tag CLASSES=nodata,forest,..., names by value, as this project's own maps have it."""
     names = [name.strip() for name in tags.get("CLASSES", "").split(",")]
-    return {n: names[n] for n in sorted(present) if n < len(names) and names[n]}
+    return {n: name for n, name in enumerate(names) if n and name}

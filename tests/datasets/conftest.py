@@ -64,3 +64,13 @@ def lung_series() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real series isn't in {folder}; name its data folder in FIELDSIGHT_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def satellite() -> Path:
+    """The folder of real satellite pictures; skips where it is absent."""
+    beside = HERE.parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FIELDSIGHT_DATA", beside)) / "satellite"
+    if not folder.is_dir():
+        pytest.skip(f"real pictures aren't in {folder}; name their data folder in FIELDSIGHT_DATA")
+    return folder
