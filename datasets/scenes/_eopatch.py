@@ -148,6 +148,10 @@ class _Stack:
             series[number] = whole if clear is None else interpolated(whole, clean, self.seconds)
         return np.stack([series[index // dates][index % dates] for index in indices])
 
+    def nearest(self, indices: Sequence[int], slices: Slices) -> Array:
+        """The same as `read`: the arrays are on their own grid."""
+        return self.read(indices, slices)
+
     def _series(self, number: int, place: Slices) -> Array:
         for array in self.arrays:
             if number < array.shape[3]:

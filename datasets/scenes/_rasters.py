@@ -41,6 +41,9 @@ class Pixels(Protocol):
     def read(self, indices: Sequence[int], slices: Slices) -> Array:
         """`(bands, rows, columns)` of bands numbered from 0."""
 
+    def nearest(self, indices: Sequence[int], slices: Slices) -> Array:
+        """The same of the nearest pixels, nothing mixed: enough to know where there are data."""
+
     def close(self) -> None:
         """Give back what is open."""
 
@@ -93,6 +96,10 @@ class Raster:
         with self._lent() as data, self._telling(window):
             found: Array = data.read([index + 1 for index in indices], window=window)
         return found
+
+    def nearest(self, indices: Sequence[int], slices: Slices) -> Array:
+        """The same as `read`: the file is on its own grid."""
+        return self.read(indices, slices)
 
     def mask(self, slices: Slices) -> Array:
         """`(rows, columns)` bool of the file's own mask, True where there are data."""

@@ -59,6 +59,13 @@ class _Brought:
 
     def read(self, indices: Sequence[int], slices: Slices) -> Array:
         """`(bands, rows, columns)` in the raster's dtype."""
+        return self._read(indices, slices, self.method)
+
+    def nearest(self, indices: Sequence[int], slices: Slices) -> Array:
+        """The same of the nearest pixels."""
+        return self._read(indices, slices, "nearest")
+
+    def _read(self, indices: Sequence[int], slices: Slices, method: Method) -> Array:
         rows, columns = spans(slices, self.grid.rows, self.grid.columns)
         own = self.raster.grid
         to_source = ~own.transform @ self.grid.transform
@@ -66,7 +73,7 @@ class _Brought:
         down = _axis(rows or range(1), to_source.e, to_source.f, own.rows)
         across = _axis(columns or range(1), to_source.a, to_source.c, own.columns)
         values = self.raster.read(indices, (down.place, across.place))
-        if self.method == "nearest":
+        if method == "nearest":
             found = values[:, down.nearest[:, None], across.nearest]
         else:
             found = self._bilinear(values, down, across)

@@ -150,7 +150,7 @@ class Scene:
         valid = np.ones((len(rows), len(columns)), bool)
         if any(layer.nodata is not None or layer.dtype.kind == "f" for layer in checked):
             if values is None or checked is not self._layers:
-                values = _layers.read(checked, slices)
+                values = _layers.read(checked, slices, nearest=True)
             valid = _layers.has_data(checked, values, self._rule)
         for mask in self._masks:
             valid = valid & mask.read(slices)
