@@ -192,16 +192,19 @@ class AnimalSet:
     ) -> Split:
         sides = np.array([split.get(frame.name, "") for frame in self.frames])
         train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
+        published = Split(train, val, test, groups=self.groups)  # which refuses a torn group
         if len(val) and not len(test):
             val, test = test, val  # what is published to be scored on is scored on
         if not len(test):
             return by_group(self.groups, fractions, seed, labels=self._contents())
-        if not len(val):
+        if len(val):
+            published = Split(train, val, test, groups=self.groups)
+        else:
             both = fractions[0] + fractions[1]
             parts = (fractions[0] / both, fractions[1] / both, 0.0)
             cut = by_group(self.groups[train], parts, seed, labels=self._contents()[train])
-            train, val = train[cut.train], train[cut.val]
-        return Split(train, val, test, groups=self.groups)
+            published = Split(train[cut.train], train[cut.val], test, groups=self.groups)
+        return published
 
 
 def load(

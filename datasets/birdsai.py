@@ -250,13 +250,14 @@ def _frames(
 ) -> Iterator[Frame]:
     size, rows = _size(video, diary), marks or {}
     for number, path in video.pictures.items():
-        if size is None or path.stat().st_size == 0:
-            if size is not None:
-                diary.fail(video.name(path), "a picture was needed. Received: an empty file "
-                           "(0 bytes). Copy it again.")  # fmt: skip
+        name = video.name(path)
+        if path.stat().st_size == 0:
+            diary.fail(name, "a picture was needed. Received: an empty file (0 bytes). Copy it "
+                       "again.")  # fmt: skip
+        if size is None or name in diary.failures:
             continue
         yield _marks.frame(
-            video.name(path), rows.get(number, ()), classes, diary, path=path, group=video.group,
+            name, rows.get(number, ()), classes, diary, path=path, group=video.group,
             size=size, index=number, simulated=video.simulated,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ frame of 14 bits stays one, and every pixel of an aerial picture is there.
 """
 
 import os
-import struct
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from fieldsight.datasets import _rasters
+from fieldsight.datasets import _raster_pictures
 from fieldsight.datasets.box_forms import turned
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.pictures import LARGEST_PIXELS, TRANSPOSED, opened, orientation_of
 from fieldsight.datasets.sample import Array
+from fieldsight.datasets.scenes._rasters import Raster
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm",
             ".jp2")  # fmt: skip
@@ -73,6 +74,8 @@ def header(path: str | os.PathLike[str]) -> Header:
         DataError: if the file can't be read or isn't a picture.
     """
     path = Path(path)
+    if _is_deep_png(path):
+        return _deep_png_header(path)
     if _by_raster(path):
         return _raster_header(path)
     with opened(path) as picture:
@@ -111,15 +114,11 @@ def read(path: str | os.PathLike[str], slices: Slices | None = None, *, page: in
             has more than 150 million pixels.
     """
     path = Path(path)
+    if _is_deep_png(path):
+        array = _deep_png(path)
+        return array if slices is None else np.ascontiguousarray(array[slices])
     if _by_raster(path):
-        with _dataset(path) as dataset:
-            chosen = _rasters.layout(dataset, path)
-            if slices is None and dataset.width * dataset.height > LARGEST_PIXELS:
-                raise DataError(
-                    f"{path}: needs at most {LARGEST_PIXELS // 10**6} million pixels to be read "
-                    f"whole. Received: {dataset.width}x{dataset.height}. Read it by windows."
-                )
-            return _rasters.read(dataset, chosen, slices, path)
+        return _raster(path, slices)
     with opened(path) as picture:
         if page:
             picture.seek(page)
@@ -139,7 +138,7 @@ def _plain(image: Any, path: Path) -> Array:
     if mode == "1":
         return np.asarray(image.convert("L"))[..., None]
     if mode == "F":
-        return _rasters.hundredths_of_kelvin(np.asarray(image))[..., None]
+        return _raster_pictures.hundredths_of_kelvin(np.asarray(image))[..., None]
     if mode[0] == "I":
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
@@ -161,8 +160,9 @@ def _plain(image: Any, path: Path) -> Array:
 
 
 def _on_black(colours: Array, alpha: Array) -> Array:
-    scaled = colours.astype(np.uint16) * alpha
-    return ((scaled + 127) // 255).astype(np.uint8)
+    opaque = np.iinfo(colours.dtype).max
+    scaled = colours.astype(np.uint32) * alpha
+    return ((scaled + opaque // 2) // opaque).astype(colours.dtype)
 
 
 def _pages(picture: Any) -> int:
@@ -180,27 +180,57 @@ def _pages(picture: Any) -> int:
 
 
 def _by_raster(path: Path) -> bool:
-    """Whether a file is a TIFF that Pillow can't give, or a PNG of three channels of 16 bits."""
     suffix = path.suffix.lower()
-    if suffix == ".jp2":
-        return True
-    if suffix == ".png":
-        return _is_deep_png(path)
-    if suffix not in TIFFS:
-        return False
-    return _is_tiff(path) and _is_beyond_pillow(path)
+    return suffix == ".jp2" or (suffix in TIFFS and _is_tiff(path) and _is_beyond_pillow(path))
 
 
 def _is_deep_png(path: Path) -> bool:
+    """Whether a file is a PNG of colours of 16 bits, which Pillow cuts to 8."""
+    return _deep_png_colour(path) in (2, 6)
+
+
+def _deep_png_colour(path: Path) -> int:
+    """The kind of colours of a PNG of 16 bits; -1 of anything else."""
     try:
         with path.open("rb") as file:
             start = file.read(26)
     except OSError:
-        return False
-    if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n":
-        return False
-    bits, colour = struct.unpack(">BB", start[24:26])
-    return bits == 16 and colour in (2, 4, 6)
+        return -1
+    if len(start) < 26 or start[:8] != b"\x89PNG\r\n\x1a\n" or start[24] != 16:
+        return -1
+    return start[25]
+
+
+def _deep_png_header(path: Path) -> Header:
+    with opened(path) as picture:
+        return Header(picture.size[::-1], orientation_of(picture), 3, "uint16")
+
+
+def _deep_png(path: Path) -> Array:
+    orientation = _deep_png_header(path).orientation
+    try:
+        with rasterio.open(path.absolute(), driver="PNG") as file:
+            if file.width * file.height > LARGEST_PIXELS:
+                raise DataError(
+                    f"{path}: needs at most {LARGEST_PIXELS // 10**6} million pixels. Received: "
+                    f"{file.width}x{file.height}. Reduce or crop it."
+                )
+            bands = np.moveaxis(file.read(), 0, -1)
+    except rasterio.errors.RasterioError as error:
+        raise DataError(
+            f"{path}: is a damaged or truncated picture. Received: "
+            f"{' '.join(str(error).split())[:200]}. Copy or export it again."
+        ) from error
+    colours = bands[..., :3] if bands.shape[-1] == 3 else _on_black(bands[..., :3], bands[..., 3:])
+    return _upright(colours, orientation)
+
+
+def _upright(image: Array, orientation: int) -> Array:
+    if orientation in (2, 3, 7, 8):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 6, 7):
+        image = image[::-1]
+    return np.ascontiguousarray(image.swapaxes(0, 1) if orientation >= 5 else image)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -222,19 +252,21 @@ def _is_beyond_pillow(path: Path) -> bool:
         return True
 
 
-def _dataset(path: Path) -> Any:
-    try:
-        return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
-        raise DataError(
-            f"{path}: is a damaged picture, or of no known format. Received: "
-            f"{' '.join(str(error).split())[:200]}. Copy or export it again."
-        ) from error
-
-
 def _raster_header(path: Path) -> Header:
-    with _dataset(path) as dataset:
-        chosen = _rasters.layout(dataset, path)
-        return Header(
-            (dataset.height, dataset.width), 1, chosen.channels, chosen.dtype.name, 1, False
-        )
+    with closing(Raster(path)) as raster:
+        chosen = _raster_pictures.layout(raster)
+        size = (raster.grid.rows, raster.grid.columns)
+        return Header(size, 1, chosen.channels, chosen.dtype.name)
+
+
+def _raster(path: Path, slices: Slices | None) -> Array:
+    with closing(Raster(path)) as raster:
+        rows, columns = raster.grid.rows, raster.grid.columns
+        if slices is None and rows * columns > LARGEST_PIXELS:
+            raise DataError(
+                f"{path}: needs at most {LARGEST_PIXELS // 10**6} million pixels to be read "
+                f"whole. Received: {columns}x{rows}. Read it by windows."
+            )
+        chosen = _raster_pictures.layout(raster)
+        every = (slice(0, rows), slice(0, columns))
+        return _raster_pictures.read(raster, chosen, slices or every)[0]

@@ -3,17 +3,15 @@
 Bands by name and reflectance are `fieldsight.datasets.scenes`'; here a raster is a picture.
 """
 
-import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import rasterio
+import numpy as np
 
-from fieldsight.datasets import _rasters
-from fieldsight.datasets.errors import DataError
+from fieldsight.datasets import _raster_pictures
 from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.sample import Array
+from fieldsight.datasets.scenes._rasters import Raster
 
 Slices = tuple[slice, slice]
 
@@ -36,15 +34,12 @@ class Mosaic:
             DataError: if it can't be read, or isn't a picture.
         """
         self.path = Path(path)
-        self._local = threading.local()
-        self._opened: list[Any] = []
-        self._lock = threading.Lock()
-        dataset = self._dataset()
-        self._layout = _rasters.layout(dataset, self.path)
-        self.shape = (dataset.height, dataset.width, self._layout.channels)
+        self._raster = Raster(self.path)
+        self._layout = _raster_pictures.layout(self._raster)
+        self.grid: Grid = self._raster.grid
+        self.shape = (self.grid.rows, self.grid.columns, self._layout.channels)
         self.dtype = self._layout.dtype
         self.masked = self._layout.masked
-        self.grid = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
 
     def read(self, slices: Slices) -> Array:
         """`(rows, columns, channels)`, from any thread; places without data are 0.
@@ -52,7 +47,7 @@ class Mosaic:
         Raises:
             DataError: if the file is damaged there.
         """
-        return _rasters.read(self._dataset(), self._layout, slices, self.path)
+        return self.read_valid(slices)[0]
 
     def valid(self, slices: Slices) -> Array:
         """`(rows, columns)` bool, True where there are data (alpha, nodata, mask).
@@ -60,19 +55,16 @@ class Mosaic:
         Raises:
             DataError: if the file is damaged there.
         """
-        return _rasters.read_valid(self._dataset(), self._layout, slices, self.path)
+        return self.read_valid(slices)[1]
 
     def read_valid(self, slices: Slices) -> tuple[Array, Array]:
-        """Both."""
-        return self.read(slices), self.valid(slices)
+        """Both at once, which reads nothing twice."""
+        image, valid = _raster_pictures.read(self._raster, self._layout, slices)
+        return image, np.ones(image.shape[:2], bool) if valid is None else valid
 
     def close(self) -> None:
         """Close its files."""
-        with self._lock:
-            for dataset in self._opened:
-                dataset.close()
-            self._opened.clear()
-            self._local = threading.local()
+        self._raster.close()
 
     def __enter__(self) -> "Mosaic":
         return self
@@ -84,19 +76,3 @@ class Mosaic:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _dataset(self) -> Any:
-        """The file as this thread opened it: GDAL's are not to be shared."""
-        dataset = getattr(self._local, "dataset", None)
-        if dataset is None:
-            try:
-                dataset = rasterio.open(self.path)
-            except rasterio.errors.RasterioError as error:
-                raise DataError(
-                    f"{self.path}: a raster was needed. Received: "
-                    f"{' '.join(str(error).split())[:200]}. Copy or export it again."
-                ) from error
-            self._local.dataset = dataset
-            with self._lock:
-                self._opened.append(dataset)
-        return dataset

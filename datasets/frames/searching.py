@@ -9,8 +9,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import rasterio
-
 from fieldsight.datasets import birdsai, mot, stills
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.frames import videos
@@ -246,9 +244,6 @@ def _picture(path: Path, name: str, frames_per_second: float | None) -> Input:
         return Input(name, "sequence", path, frames_per_second, header.pages, _in_turn(reads))
     mosaic = _is_mosaic(path, header)
     kind: Kind = "orthomosaic" if mosaic else "picture"
-    if mosaic:
-        with Mosaic(path):
-            pass  # what is wrong with it is told now
 
     def shots(_: Input) -> Iterator[Shot]:
         yield Shot(0, None, stills.read(path))
@@ -262,7 +257,7 @@ def _is_mosaic(path: Path, header: stills.Header) -> bool:
     if header.stored[0] * header.stored[1] > BY_WINDOWS:
         return True
     try:
-        with rasterio.open(path) as dataset:
-            return dataset.crs is not None and not dataset.transform.is_identity
-    except rasterio.errors.RasterioError:
+        with Mosaic(path) as mosaic:
+            return mosaic.grid.is_georeferenced
+    except DataError:
         return False
