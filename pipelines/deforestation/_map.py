@@ -112,8 +112,8 @@ def map_scene(
             window doesn't fit the model.
     """
     areas = None if area is None else hectares.read_areas(area, scene.grid)
-    tell = _quietly if quiet else _console.progress
-    with bounded(), _locked(out / WORK) as work:
+    tell = quietly if quiet else _console.progress
+    with bounded(), locked(out / WORK) as work:
         raster = probabilities(view, scene, model, work, window=window, tell=tell)
         with raster:
             mapped = _map_outputs.write_all(
@@ -230,7 +230,7 @@ def window_of(model: MapModel) -> int:
 
 
 @contextlib.contextmanager
-def _locked(work: Path) -> Iterator[Path]:
+def locked(work: Path) -> Iterator[Path]:
     """The work folder, that one process at a time may use; gone if nothing was begun in it."""
     from fieldsight.pipelines._journal import Lock
 
@@ -301,5 +301,6 @@ def _figures(mapped: Mapped) -> dict[str, Any]:
     }
 
 
-def _quietly(_: str) -> Callable[[int, int], None]:
+def quietly(_: str) -> Callable[[int, int], None]:
+    """Tells nothing, where `_console.progress` would."""
     return lambda _done, _total: None

@@ -167,6 +167,33 @@ def test_a_raster_whose_writer_was_killed_has_what_was_flushed(tmp_path: Path) -
         assert file.crs == PLACES["rotated"][0]
 
 
+HALF = """
+import os, sys
+from pathlib import Path
+from fieldsight.datasets.maps import rasters
+
+copy = rasters.rasterio.shutil.copy
+
+def half(source, path, **asked):
+    copy(source, path, **asked)
+    os.truncate(path, os.path.getsize(path) // 2)
+    os._exit(9)
+
+rasters.rasterio.shutil.copy = half
+rasters.write_cog(Path(sys.argv[1], "a.part"), Path(sys.argv[1], "a.tif"))
+"""
+
+
+def test_half_a_cog_is_never_seen(tmp_path: Path) -> None:  # D-6
+    Raster.create(tmp_path / "a.part", grid_at("UTM", 700, 900), "a").close()
+    (tmp_path / "a.tif").write_text("an earlier map")
+    killed = subprocess.run([sys.executable, "-c", HALF, str(tmp_path)], check=False)
+    assert killed.returncode == 9
+    assert (tmp_path / "a.tif").read_text() == "an earlier map"
+    write_cog(tmp_path / "a.part", tmp_path / "a.tif")
+    assert cog_validate(tmp_path / "a.tif", strict=True)[0]
+
+
 def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tif").mkdir()
     grid = grid_at("UTM", 50, 60)
