@@ -10,7 +10,7 @@ ARGS ?=
 PORT ?= 5000
 
 # One line an application: its target, and its place in `make demo`.
-APPLICATIONS := digits lung
+APPLICATIONS := digits lung deforestation
 
 # The folders mlflow/ and datasets/ stand in the working directory: Python mustn't import from there.
 export PYTHONSAFEPATH = 1
@@ -34,6 +34,9 @@ digits: $(STAMP) ## handwritten digits: train, score and register; DATA=mnist, A
 
 lung: $(STAMP) ## nodules in chest CT, simulated or DATA=folder: train, score; ARGS=--full for half an hour
 	$(BIN)/fieldsight lung train $(if $(DATA),--data $(DATA)) $(ARGS)
+
+deforestation: $(STAMP) ## forest from above, simulated or DATA=folder: tags, maps, hectares; ARGS=--full for an hour
+	$(BIN)/fieldsight deforestation train $(if $(DATA),--data $(DATA)) $(ARGS)
 
 demo: $(STAMP) ## every application on data that is here already, and one table at the end
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
