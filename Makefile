@@ -24,7 +24,7 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 help: ## this list
 	@echo 'make TARGET [ARGS="..."] [DATA=...] [PYTHON=...]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv and install into it what pyproject.toml and the lock say
 	@echo "$(VENV): $$($(BIN)/python -V), up to date$(if $(PYTHON), (make clean first to change its Python))"
