@@ -31,8 +31,9 @@ class Reflectance:
         """Reflectance, float32, of `(..., bands)` digital numbers; 1 is all of the light.
 
         Example:
-            >>> Reflectance((1e-4, 1e-4), (-0.1, -0.1)).of(np.array([[1000, 3000]], "uint16"))
-            array([[0. , 0.2]], dtype=float32)
+            >>> numbers = np.array([[1000, 3500]], "uint16")
+            >>> Reflectance((1e-4, 1e-4), (-0.1, -0.1)).of(numbers)
+            array([[0.  , 0.25]], dtype=float32)
         """
         scale = np.array(self.scale, "float32")
         # The offset first, in digital numbers, so that what is 0 by the metadata is 0 exactly.
