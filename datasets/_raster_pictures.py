@@ -115,11 +115,11 @@ def read(raster: Raster, chosen: Layout, slices: Slices) -> tuple[Array, Array |
 def _valid(raster: Raster, chosen: Layout, bands: Array, slices: Slices) -> Array | None:
     if not chosen.masked:
         return None
-    valid = np.ones(bands.shape[:2], bool)
+    empty: Array = np.zeros(bands.shape, bool)
     if chosen.nodata is not None:
-        # Black alone in one band is no hole.
-        empty = np.isnan(bands) if np.isnan(chosen.nodata).any() else bands == chosen.nodata
-        valid = ~empty.all(-1)
+        nan = bool(np.isnan(chosen.nodata).any())
+        empty = np.isnan(bands) if nan else np.equal(bands, chosen.nodata)
+    valid: Array = ~np.all(empty, -1)  # black in one band alone is no hole
     return valid & raster.mask(slices) if chosen.mask else valid
 
 

@@ -23,8 +23,8 @@ Polarity = Literal["hot", "cold", "auto"]
 FIRST = 8  # frames of a sequence that its scale is made from
 SAMPLES = 65_536  # values a frame that are looked at
 
-_GROUND = (1.0, 99.0)  # percentiles within which the ground lies
-_SPREAD = 1.5  # the scale reaches so many times the ground's width from its median
+_GROUND = (5.0, 95.0)  # percentiles within which the ground lies, whatever stands on it
+_SPREAD = 2.5  # the scale reaches so many times that width from the median
 _NARROWEST = 8.0  # values: a ground that is flatter is noise, and isn't stretched further
 _BLUR_PX = 15  # wider than what is looked for
 _TAIL = 0.2  # percent of pixels that may be things that stand out
@@ -89,8 +89,8 @@ def one_channel(image: Array) -> Array:
 def scale_of(images: Iterable[Array], *, polarity: Polarity = "hot") -> Scale:
     """The scale of a sequence by its first frames; no more than `FIRST` are taken.
 
-    The ground's median becomes 127, and its width, from the first to the last percentile, a third
-    of the scale: a fire on one frame doesn't darken the rest. 8 bits are scaled as well as 16.
+    The ground's median becomes 127, and its width, from the 5th to the 95th percentile, a fifth of
+    the scale: neither a fire nor a herd darkens the rest. 8 bits are scaled as well as 16.
 
     Args:
         images: `(rows, columns, 1 or 3)` uint8 or uint16.

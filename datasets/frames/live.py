@@ -15,6 +15,7 @@ from fieldsight.datasets.frames.inputs import Input, Shot
 SCHEMES = ("tcp", "udp", "rtp", "rtsp", "srt", "http", "https")
 SETTLED_S = 2.0  # a picture that can't be read and hasn't grown for so long is broken
 CONNECT_S = 10.0  # that a stream is waited for
+ANALYSED_US = "500000"  # microseconds of a stream that FFmpeg looks at before it gives frames
 
 _ADDRESS = re.compile(r"^([a-z]+)://([^/?#]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+)$")
@@ -66,7 +67,8 @@ def _stream(address: str, parts: "re.Match[str]", idle_s: float | None) -> Input
     name = f"{parts[1].lower()}://{parts[2].rpartition('@')[2]}"
 
     def shots(source: Input) -> Iterator[Shot]:
-        options = {"fflags": "nobuffer", "flags": "low_delay"}
+        # FFmpeg's 5 s of looking at what comes would be 5 s of latency.
+        options = {"flags": "low_delay", "analyzeduration": ANALYSED_US}
         timeout = (CONNECT_S, idle_s)
         with videos.opened(address, name, timeout=timeout, options=options) as (container, stream):
             yield from videos.decoded(container, stream, source)
