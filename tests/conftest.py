@@ -45,6 +45,12 @@ def ct_files() -> ModuleType:
     return _module("datasets/ct_files")
 
 
+@pytest.fixture(scope="session")
+def two_dates() -> ModuleType:
+    """The module that writes a small place at two dates, and makes mappers of it."""
+    return _module("pipelines/deforestation/two_dates")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB, to be filled."""

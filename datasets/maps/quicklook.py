@@ -89,17 +89,34 @@ class Preview:
         """`(rows, columns)`: the value that most pixels have."""
         return self.votes.argmax(axis=-1)
 
-    def picture(self) -> Array:
-        """`(rows, columns, 3)` uint8, each band from its 2nd to its 98th percentile."""
-        valid = self.valid
-        mean = self.sums / np.maximum(self.counts, 1)[..., None]
-        shown = np.empty((*valid.shape, 3), np.uint8)
+    @property
+    def means(self) -> Array:
+        """`(rows, columns, bands)` of the pixels with data."""
+        found: Array = self.sums / np.maximum(self.counts, 1)[..., None]
+        return found
+
+    def limits(self) -> list[tuple[float, float]]:
+        """The 2nd and the 98th percentile of each band, as black and full colour."""
+        if not self.valid.any():
+            return [(0.0, 1.0)] * self.sums.shape[-1]
+        values = self.means[self.valid]
+        return [(float(low), float(high)) for low, high in np.percentile(values, (2, 98), axis=0).T]
+
+    def picture(self, limits: Sequence[tuple[float, float]] | None = None) -> Array:
+        """`(rows, columns, 3)` uint8.
+
+        Args:
+            limits: of each band; its own where none are given: two dates are told apart by the
+                limits of one of them.
+        """
+        limits = limits or self.limits()
+        mean, shown = self.means, np.empty((*self.valid.shape, 3), np.uint8)
         for band in range(3):
-            values = mean[..., min(band, mean.shape[-1] - 1)]
-            low, high = np.percentile(values[valid], (2, 98)) if valid.any() else (0.0, 1.0)
-            share = (values - low) / max(high - low, 1e-9)
+            number = min(band, mean.shape[-1] - 1)
+            low, high = limits[number]
+            share = (mean[..., number] - low) / max(high - low, 1e-9)
             shown[..., band] = np.clip(255 * share, 0, 255)
-        shown[~valid] = LOST
+        shown[~self.valid] = LOST
         return shown
 
 

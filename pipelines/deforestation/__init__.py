@@ -179,9 +179,16 @@ class Change:
     min_ha: float = 0.25
     """The minimum mapping unit: new clearings of less hectares are left out."""
     resample: bool = False
-    """Bring the later scene onto the earlier one's grid where they differ; left out: refused."""
+    """Bring the later scene onto the earlier one's grid, and move it by what it lies apart; left
+    out: scenes on two grids, or more than half a pixel apart, are refused."""
+    forest: str | None = None
+    """Names of the model's classes that are forest; left out: those with forest or tree in them."""
+    cleared: str | None = None
+    """Names of those that are cleared land, as pasture,crop; left out: by what is usual."""
     bands: str | None = None
     """Names of the scenes' bands in file order, as blue,green,red,nir; left out: by metadata."""
+    window: int | None = None
+    """Pixels of a side that are run at once; left out: as fits the model."""
     allow_simulated: bool = False
     """Compare real scenes by a model that has seen simulated ones alone; outputs are marked."""
     json: bool = False
@@ -202,8 +209,8 @@ class Learn:
     """A GeoTIFF, COG, VRT, or a folder of Landsat Collection 2 or Sentinel-2 bands."""
     labels: Path
     """Polygons or points (GeoPackage, GeoJSON, Shapefile), or a raster of classes."""
-    field: str
-    """The attribute that names the class."""
+    field: str | None = None
+    """The attribute that names the class; a raster needs none."""
     layer: str | None = None
     """The layer of --labels, where it holds several."""
     bands: str | None = None
@@ -212,6 +219,8 @@ class Learn:
     """Times the recipe's training: 0.1 for a trial, 3 for a long one."""
     seed: int = 0
     """Of the split, the weights and the order of windows."""
+    random: bool = True
+    """Train again on pixels split by chance, to show how much such a split would flatter."""
     precision: Precision = "auto"
     """auto tries bfloat16 where the device has it and takes it where it gains."""
     resume: str | None = None
@@ -236,13 +245,16 @@ class Assess:
     """
 
     map: tyro.conf.Positional[Path]
-    """What `map` wrote: its folder, or its classes.tif."""
+    """What `map` or `change` wrote: its folder, classes.tif or change.tif."""
+    sample: int | None = None
+    """Points to draw; left out, without --labels: 300."""
+    minimum: int | None = None
+    """Points of each class at least; left out: 50, or half of an equal share of a small sample."""
+    labels: Path | None = None
+    """The interpreted sample, its column `reference` filled in; left out: a sample is drawn."""
     out: Path | None = None
-    """The folder for the sample or the estimates; left out: beside the map."""
-    sample: int = 300
-    """Points to draw."""
-    read: Path | None = None
-    """The interpreted sample, with its column `reference` filled in; left out: one is drawn."""
+    """The file to write: sample.gpkg, or of the estimates a .json, with a .csv beside it; left
+    out: beside the map."""
     seed: int = 0
     """Of the sample."""
     json: bool = False

@@ -30,3 +30,10 @@ def named(text: str | None) -> tuple[str, ...] | None:
             f"Received: {text}."
         )
     return names
+
+
+def listed(text: str | None) -> tuple[str, ...] | None:
+    """The names in `--forest "tree,dry forest"`, as they are given; None where nothing was."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())

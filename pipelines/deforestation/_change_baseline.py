@@ -45,6 +45,20 @@ class DifferenceRule:
     min_ha: float = 0.25
 
 
+# Where validation didn't choose. Of NBR, what the U.S. Geological Survey calls moderate severity
+# begins at a fall of 0.27 (Key and Benson, Landscape assessment, 2006).
+DEFAULTS: Mapping[Index, DifferenceRule] = {
+    "NDVI": DifferenceRule(), "NBR": DifferenceRule(drop=0.27, floor=0.4),
+}  # fmt: skip
+
+
+def from_facts(facts: Mapping[str, Any], index: Index, min_ha: float) -> DifferenceRule:
+    """The rule in a card's facts, or the committed one, with this minimum mapping unit."""
+    kept = facts.get("change", {}).get("difference")
+    rule = DEFAULTS[index] if index != "NDVI" or kept is None else DifferenceRule(**kept)
+    return dataclasses.replace(rule, min_ha=min_ha)
+
+
 def grid(min_ha: float) -> Iterator[DifferenceRule]:
     """Every rule that is tried."""
     for drop, floor, opening in itertools.product(DROPS, FLOORS, OPENINGS):

@@ -24,7 +24,6 @@ CLEARED_WORDS = (
 # The grid of validation.
 THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 OPENINGS = (0, 1, 2)
-CODES = ("nodata", "not forest before", "forest", "new clearing", "hidden by cloud")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +167,7 @@ def grid(min_ha: float) -> Iterator[ChangeRule]:
         yield ChangeRule(threshold=threshold, opening=opening, min_ha=min_ha)
 
 
-def from_facts(facts: Mapping[str, Any]) -> ChangeRule:
-    """The rule in a card's facts, or the committed one."""
+def from_facts(facts: Mapping[str, Any], min_ha: float) -> ChangeRule:
+    """The rule in a card's facts, or the committed one, with this minimum mapping unit."""
     kept = facts.get("change", {}).get("network", {})
-    return ChangeRule(**kept)
+    return dataclasses.replace(ChangeRule(**kept), min_ha=min_ha)

@@ -99,6 +99,9 @@ def test_a_fall_counts_where_it_was_green() -> None:
 def test_the_grid_is_tried_whole_and_the_card_keeps_what_was_chosen() -> None:
     assert len(list(_change_baseline.grid(0.25))) == 6 * 4 * 3
     assert {rule.min_ha for rule in _change_rule.grid(1.5)} == {1.5}
-    chosen = _change_rule.from_facts({"change": {"network": {"threshold": 0.3, "opening": 2}}})
-    assert (chosen.threshold, chosen.opening) == (0.3, 2)
-    assert _change_rule.from_facts({}) == _change_rule.ChangeRule()
+    chosen = _change_rule.from_facts({"change": {"network": {"threshold": 0.3, "opening": 2}}}, 1.5)
+    assert (chosen.threshold, chosen.opening, chosen.min_ha) == (0.3, 2, 1.5)
+    assert _change_rule.from_facts({}, 0.25) == _change_rule.ChangeRule()
+    facts = {"change": {"difference": {"drop": 0.3, "floor": 0.7, "opening": 0}}}
+    assert _change_baseline.from_facts(facts, "NDVI", 1).drop == 0.3
+    assert _change_baseline.from_facts(facts, "NBR", 1).drop == 0.27  # chosen on NDVI alone

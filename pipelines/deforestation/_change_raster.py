@@ -1,0 +1,170 @@
+"""Where new clearings are, band of rows by band of rows, so that memory doesn't grow with a scene.
+
+Each band is read with some rows more at its ends, for what the opening of the mask looks at: the
+answer is that of the whole scene at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.datasets.grids import Grid, Slices
+from fieldsight.datasets.maps.rasters import NODATA_SHARE, STEPS, Probabilities, Raster, row_blocks
+from fieldsight.datasets.scenes import Scene
+from fieldsight.pipelines.deforestation import _change_baseline, _change_maps, _change_rule
+from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule, Index
+from fieldsight.pipelines.deforestation._change_rule import ChangeRule, Classes
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+
+NODATA, ELSE, FOREST, NEW, CLOUD = range(5)
+CLASSES = ("nodata", "not forest before", "forest, not cleared", "new clearing", "under clouds")
+COLOURS = ((0, 0, 0), (222, 212, 186), (22, 92, 42), (230, 60, 20), (150, 176, 206))
+BAND = 2**20  # pixels that are held in memory at once, at both dates with all classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Dates:
+    """Two dates on one grid.
+
+    Attributes:
+        before: the earlier scene.
+        after: the later one.
+    """
+
+    before: Scene
+    after: Scene
+
+    @property
+    def grid(self) -> Grid:
+        """Of both."""
+        return self.before.grid
+
+    def seen(self, slices: Slices) -> tuple[Array, Array]:
+        """`(rows, columns)` bool: has data at both dates; and has no cloud at either then."""
+        data = self.before.valid(slices) & self.after.valid(slices)
+        clear = data.copy()
+        for scene in (self.before, self.after):
+            clouds = scene.clouds(slices)
+            if clouds is not None:
+                clear &= ~clouds
+        return data, clear
+
+
+def bands(grid: Grid) -> Iterator[Slices]:
+    """Yield bands of whole rows that are held at once."""
+    return row_blocks(grid, max(1, BAND // grid.columns))
+
+
+def write(
+    dates: Dates,
+    maps: tuple[Raster, Raster],
+    classes: Classes,
+    rule: ChangeRule,
+    codes: Raster,
+    probability: Raster,
+    progress: Progress,
+) -> None:
+    """Write where there is new clearing, and how likely it is.
+
+    Args:
+        dates: the scenes.
+        maps: probabilities by class of both dates, as `_map.probabilities` writes them.
+        classes: which of them are forest, which cleared land.
+        rule: when a place is new clearing.
+        codes: of one band uint8, takes values of `CLASSES`.
+        probability: of one band uint8, takes steps of `STEPS`.
+        progress: told how many rows are through, and of how many.
+    """
+    before, after = (Probabilities(one) for one in maps)
+    for slices in bands(dates.grid):
+        wide, inside = _widened(slices, rule.opening, dates.grid)
+        forest, _ = _change_maps.of_classes(before.read(wide), classes)
+        _, cleared = _change_maps.of_classes(after.read(wide), classes)
+        likely = _change_rule.probability(forest, cleared)
+        data, clear = dates.seen(wide)
+        new = _change_rule.opened((likely >= rule.threshold) & clear, rule.opening) & clear
+        found = np.where(forest >= 0.5, FOREST, ELSE).astype(np.uint8)
+        found[new] = NEW
+        found[~clear] = CLOUD
+        found[~data] = NODATA
+        steps = np.rint(likely * STEPS).astype(np.uint8)
+        steps[~clear] = NODATA_SHARE
+        codes.write(slices, found[inside][..., None])
+        probability.write(slices, steps[inside][..., None])
+        progress(slices[0].stop, dates.grid.rows)
+
+
+def reader(codes: Raster, probability: Raster) -> Callable[[Slices], tuple[Array, Array]]:
+    """Codes and how likely each new clearing is, as `polygons.outline` reads them."""
+
+    def read(slices: Slices) -> tuple[Array, Array]:
+        steps = probability.read(slices)[..., 0].astype(np.float32)
+        return codes.read(slices)[..., 0], steps / np.float32(STEPS)
+
+    return read
+
+
+def difference_reader(
+    dates: Dates, index: Index, rule: DifferenceRule
+) -> Callable[[Slices], tuple[Array, Array]]:
+    """The classical method alike: `NEW` or 0, and by how much the index fell."""
+
+    def read(slices: Slices) -> tuple[Array, Array]:
+        wide, inside = _widened(slices, rule.opening, dates.grid)
+        first, seen = _change_baseline.of_scene(dates.before, index, wide)
+        second, too = _change_baseline.of_scene(dates.after, index, wide)
+        clear = seen & too
+        found = _change_baseline.change_mask(first, second, rule) & clear
+        new = _change_rule.opened(found, rule.opening) & clear
+        fall = np.clip(first - second, 0, 1).astype(np.float32)
+        return np.where(new, np.uint8(NEW), np.uint8(0))[inside], fall[inside]
+
+    return read
+
+
+class Drawn:
+    """The polygons of a GeoPackage as pixels again, band by band: those that were large enough.
+
+    Args:
+        path: of the GeoPackage.
+        layer: in it.
+        grid: whose pixels' edges the polygons run along.
+    """
+
+    def __init__(self, path: Path, layer: str, grid: Grid) -> None:
+        self.path, self.layer, self.grid = path, layer, grid
+
+    def __call__(self, slices: Slices) -> NDArray[np.bool_]:
+        """`(rows, columns)` bool of a band of rows."""
+        import pyogrio
+        from affine import Affine
+        from rasterio.features import rasterize
+
+        rows, columns = slices
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        transform = self.grid.transform @ Affine.translation(columns.start, rows.start)
+        places = ((0, 0), (shape[1], 0), (shape[1], shape[0]), (0, shape[0]))
+        x, y = zip(*(transform @ place for place in places), strict=True)
+        box = (min(x), min(y), max(x), max(y))
+        found = pyogrio.read_dataframe(self.path, layer=self.layer, bbox=box, columns=[])
+        if not len(found):
+            return np.zeros(shape, bool)
+        drawn = rasterize(found.geometry, out_shape=shape, transform=transform, dtype="uint8")
+        return np.asarray(drawn, bool)
+
+
+def _widened(slices: Slices, opening: int, grid: Grid) -> tuple[Slices, Slices]:
+    """A band with the rows more that an opening looks at, and the band within it."""
+    rows, columns = slices
+    top = max(0, rows.start - 2 * opening)
+    bottom = min(grid.rows, rows.stop + 2 * opening)
+    inside = slice(rows.start - top, rows.stop - top)
+    return (slice(top, bottom), columns), (inside, slice(None))
