@@ -21,6 +21,7 @@ from fieldsight.datasets.grids import same_grid
 from fieldsight.datasets.labels import NODATA
 from fieldsight.datasets.sample import digest
 from fieldsight.datasets.scenes import Scene
+from fieldsight.datasets.simulated.forest import CLASSES
 
 Array = NDArray[Any]
 Units = Literal["reflectance", "digital numbers"]
@@ -114,7 +115,7 @@ def of_folder(
             f"scenes/<scene>_<date>{SCENE} with labels/<scene>_<date>{LANDCOVER} were needed. "
             f"Received: {folder} ({why}). `simulate` writes such a folder."
         )
-    return found, failures
+    return _named_alike(found), failures
 
 
 def of_groups(fields: Sequence[Field], groups: Sequence[str]) -> list[Field]:
@@ -194,7 +195,8 @@ def scaling(scene: Scene) -> tuple[Units, tuple[float, ...], tuple[float, ...]]:
     return "reflectance", tuple(known.scale), tuple(known.offset)
 
 
-def _of_scene(path: Path, labels: Path, name: str, cache: Path) -> Field:
+def _of_scene(path: Path, labels: Path, name: str, cache: Path) -> tuple[Field, Mapping[int, str]]:
+    """A field whose classes have no names yet, and the names that its labels have."""
     with scenes.open_scene(path) as scene:
         drawn = scenes.open_labels(labels)
         if not same_grid(drawn.grid, scene.grid):
@@ -208,14 +210,22 @@ def _of_scene(path: Path, labels: Path, name: str, cache: Path) -> Field:
         values[~usable] = IGNORED
         units, scale, offset = scaling(scene)
         side = scene.grid.ground_sampling_distance_m
-        return Field(
+        field = Field(
             name=name, group=name.rsplit("_", 1)[0], image=image, labels=values,
-            bands=scene.bands, classes=_classes(drawn), scale=scale, offset=offset, units=units,
+            bands=scene.bands, classes=(NODATA,), scale=scale, offset=offset, units=units,
             pixel_area_m2=side**2, ground_sampling_distance_m=side, simulated=scene.simulated,
         )  # fmt: skip
+        return field, drawn.names
 
 
-def _classes(drawn: scenes.LabelMap) -> tuple[str, ...]:
-    """Names by value, from 0."""
-    most = max(drawn.names, default=int(drawn.values.max()))
-    return (NODATA, *(drawn.names.get(value, f"class {value}") for value in range(1, most + 1)))
+def _named_alike(found: Sequence[tuple[Field, Mapping[int, str]]]) -> list[Field]:
+    """Fields that name their classes alike, those too that one of them hasn't got."""
+    names: dict[int, str] = {}
+    for field, own in found:
+        if field.simulated:
+            names |= dict(enumerate(CLASSES))
+        names |= own
+    most = max(int(field.labels.max()) for field, _ in found)
+    most = max([most, *names])
+    classes = (NODATA, *(names.get(value, f"class {value}") for value in range(1, most + 1)))
+    return [dataclasses.replace(field, classes=classes) for field, _ in found]

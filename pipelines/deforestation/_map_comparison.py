@@ -291,11 +291,9 @@ def _by_class(told: Mapping[str, Mapping[str, Interval[float]]], first: Field) -
 
 
 def _shown(interval: Interval[float] | None, name: str = "") -> str:
-    if interval is None or np.isnan(interval.value):
-        return "-"
-    if name.endswith("_error"):
+    if interval is not None and name.endswith("_error") and not np.isnan(interval.value):
         return f"{interval.value:+.1%} ({interval.low:+.1%} to {interval.high:+.1%})"
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+    return _map_scores.shown(interval)
 
 
 def _example(test: Sequence[Field], value: int) -> int:

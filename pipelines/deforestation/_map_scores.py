@@ -183,6 +183,21 @@ def flat(told: Mapping[str, Interval[float]], prefix: str) -> dict[str, float]:
     for name, interval in told.items():
         if not np.isnan(interval.value):
             found[f"{prefix}{name}"] = float(interval.value)
+        if not np.isnan([interval.low, interval.high]).any():
             found[f"{prefix}{name}_low"] = float(interval.low)
             found[f"{prefix}{name}_high"] = float(interval.high)
     return found
+
+
+def without_ends(told: Mapping[str, Interval[float]]) -> dict[str, Interval[float]]:
+    """The values alone: where nothing independent was held back, an interval would mean nothing."""
+    return {name: Interval(one.value, np.nan, np.nan) for name, one in told.items()}
+
+
+def shown(interval: Interval[float] | None) -> str:
+    """As a table tells it: the value, and its interval where there is one."""
+    if interval is None or np.isnan(interval.value):
+        return "-"
+    if np.isnan(interval.low):
+        return f"{interval.value:.3f}"
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
