@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
     from fieldsight.pipelines._models import Card
     from fieldsight.pipelines._run import Run
     from fieldsight.pipelines.deforestation._forest import Forest
-    from fieldsight.pipelines.deforestation._map_comparison import MapComparison
-    from fieldsight.pipelines.deforestation._mapper import Mapper
+    from fieldsight.pipelines.deforestation._scenes_stage import Scored
     from fieldsight.pipelines.deforestation._tag_comparison import TagComparison
     from fieldsight.pipelines.deforestation._tagger import Tagger
 
 Drawn = dict[str, "tuple[str, str, Figure]"]  # title, caption and figure by the name of the file
 
+QUICKLOOK = "quicklook.png"  # of a mapped scene
 SHOWN = 12  # chips of the lowest F2
 
 
@@ -29,8 +30,8 @@ def report(
     forest: Forest,
     tagger: Tagger,
     tags: TagComparison,
-    mapper: Mapper | None,
-    maps: MapComparison | None,
+    scored: Scored | None,
+    mapped: Path | None,
     figures: Mapping[str, float],
     card: Card,
 ) -> None:
@@ -41,22 +42,24 @@ def report(
         forest: the data.
         tagger: with its losses.
         tags: its scores.
-        mapper: with its losses; None where the data have no scenes.
-        maps: its scores.
+        scored: the mapper and its scores; None where the data have no scenes.
+        mapped: the folder of one scene's map.
         figures: the final metrics.
         card: the tagger's.
     """
-    from fieldsight.pipelines import _environment, _figures, _report
+    from fieldsight.pipelines import _environment, _report
 
     word = "SIMULATED forest" if forest.simulated else forest.name
     drawn = _of_tags(forest, tagger, tags, word)
-    if mapper is not None:
-        drawn["curves_mapper"] = (
-            "Learning curves of the mapper",
-            "Loss by epoch, on training windows and on those of the validation scenes.",
-            _figures.learning_curves(mapper.history, data=f"{word}, mapper"),
-        )
+    if scored is not None:
+        from fieldsight.pipelines.deforestation import _scenes_stage
+
+        drawn |= _scenes_stage.drawn_of(forest, scored, word)
     shown = _report.keep_pictures(run, drawn)
+    if mapped is not None:
+        content = (mapped / QUICKLOOK).read_bytes()
+        caption = "What `map` writes of it, among much else: hectares are mapped, not estimated."
+        shown.insert(0, ("One test scene, mapped", caption, content))
     notes = [f"Split: {forest.chips.how}. The test scenes were scored once.", card.limits]
     if forest.simulated:
         notes.insert(0, "SIMULATED forest: these figures say nothing of real pictures.")
@@ -69,7 +72,7 @@ def report(
         environment=_environment.tags() | _environment.device_tags(),
         card=dataclasses.asdict(card),
         figures=shown,
-        tables=[*tags.tables, *(maps.tables if maps else ())],
+        tables=[*tags.tables, *(scored.tables if scored else ())],
         notes=notes,
     )
     run.artifact(page)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from fieldsight.pipelines._run import Run
     from fieldsight.pipelines.deforestation import Train
     from fieldsight.pipelines.deforestation._forest import Forest
-    from fieldsight.pipelines.deforestation._map_comparison import MapComparison
-    from fieldsight.pipelines.deforestation._mapper import Mapper
+    from fieldsight.pipelines.deforestation._scenes_stage import Scored
     from fieldsight.pipelines.deforestation._tag_comparison import TagComparison
     from fieldsight.pipelines.deforestation._tagger import Tagger
 
@@ -122,22 +121,36 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
         smoothing=way.smoothing, average=settings.average, on_epoch=_told(run, "tagger"),
     )  # fmt: skip
     clock.lap("train_tagger")
-    mapper = _mapper(settings, way, forest, run)
-    clock.lap("train_mapper")
-    say("scoring the test scenes, once")
+    scored = _scenes(settings, way, forest, run, clock)
+    say("tags: the test chips, once")
     tags = _tag_comparison.compare(tagger, forest.chips, forest.other, average=settings.average)
     clock.lap("score_tags")
-    maps = _map_comparison(settings, forest, mapper)
-    clock.lap("score_maps")
-    figures = {**tags.figures, **(maps.figures if maps else {})}
-    figures |= {f"seconds_{name}": value for name, value in clock.seconds.items()}
-    run.params({"logistic_penalty": tags.penalty})
-    _keep(settings, run, forest, (tagger, tags), (mapper, maps), figures)
+    figures = {**tags.figures, **(scored.figures if scored else {})}
+    run.params({"logistic_penalty": tags.penalty, **(scored.maps.tuned if scored else {})})
+    _keep(settings, run, forest, (tagger, tags), scored, figures)
     clock.lap("keep_and_draw")
     figures |= {f"seconds_{name}": value for name, value in clock.seconds.items()}
     run.metrics({name: value for name, value in figures.items() if value == value})
     say("; ".join(f"{name} {value:.0f} s" for name, value in clock.seconds.items()))
-    return figures, [*tags.tables, *(maps.tables if maps else ())]
+    return figures, [*tags.tables, *(scored.tables if scored else ())]
+
+
+def _scenes(
+    settings: Train, way: _recipes.Way, forest: Forest, run: Run, clock: _Clock
+) -> Scored | None:
+    """The mapper, where the data have scenes with a class for each pixel."""
+    if not forest.fields.get("train"):
+        return None
+    from fieldsight.pipelines.deforestation import _scenes_stage
+
+    mapper = _scenes_stage.fit(
+        forest, run.folder / "mapper", _told(run, "mapper"), full=settings.full,
+        epochs=way.mapper_epochs, seed=settings.seed,
+    )  # fmt: skip
+    clock.lap("train_mapper")
+    scored = _scenes_stage.score(forest, mapper, settings.seed)
+    clock.lap("score_maps")
+    return scored
 
 
 class _Clock:
@@ -181,32 +194,6 @@ def _precision(settings: Train, way: _recipes.Way, forest: Forest, run: Run) -> 
     precision, why = _training.kept_precision(run.folder, choose)
     run.tags({"precision": precision, "precision_reason": why})
     return precision, why
-
-
-def _mapper(settings: Train, way: _recipes.Way, forest: Forest, run: Run) -> Mapper | None:
-    if not forest.fields.get("train"):
-        return None
-    from fieldsight.pipelines.deforestation import _mapper
-
-    recipe = _mapper.FULL if settings.full else _mapper.QUICK
-    recipe = _mapper.scaled(recipe, way.mapper_epochs, settings.seed)
-    fields = forest.fields
-    say(f"mapper on {len(fields['train'])} scenes, chosen by {len(fields['val'])}")
-    return _mapper.train(
-        fields["train"], fields["val"], recipe, run.folder / "mapper", _told(run, "mapper")
-    )
-
-
-def _map_comparison(settings: Train, forest: Forest, mapper: Mapper | None) -> MapComparison | None:
-    if mapper is None:
-        return None
-    from fieldsight.pipelines.deforestation import _map_comparison
-
-    fields = forest.fields
-    return _map_comparison.compare(
-        mapper, fields["train"], fields["val"], fields["test"], other=fields.get("other", ()),
-        seed=settings.seed, say=say,
-    )  # fmt: skip
 
 
 def _told(run: Run, network: str) -> Callable[[int, Mapping[str, float]], None]:
@@ -255,6 +242,7 @@ def _card(
             name: value
             for name, value in figures.items()
             if "_map_" not in name
+            and "_change_" not in name
             and name.startswith(("test_", "baseline_test_", "val_", "other_", "random_split_"))
         },
         input=f"(n, 256, 256, {len(cohort.chips.bands)}) digital numbers of the product "
@@ -280,30 +268,28 @@ def _keep(
     run: Run,
     forest: Forest,
     tagging: tuple[Tagger, TagComparison],
-    mapping: tuple[Mapper | None, MapComparison | None],
+    scored: Scored | None,
     figures: Mapping[str, float],
 ) -> None:
     """The models, the map of one scene, the pictures and the report go into the run."""
     from fieldsight.pipelines._models import save_model
     from fieldsight.pipelines.deforestation import _pictures
 
-    (tagger, tags), (mapper, maps) = tagging, mapping
+    tagger, tags = tagging
     file = run.folder / "tagger.keras"
     card = save_model(tagger.network, file, _card(settings, run, forest, tagger, figures))
     _register(run, file, card, "val_f2", figures, forest.chips.split_fingerprint)
-    if mapper is not None and maps is not None:
-        from fieldsight.pipelines.deforestation import _map_comparison
+    mapped = None
+    if scored is not None:
+        from fieldsight.pipelines.deforestation import _scenes_stage
 
         file = run.folder / "mapper.keras"
-        drawn = _map_comparison.card(
-            mapper, maps.figures, data=forest.name, simulated=forest.simulated,
-            data_fingerprint=forest.chips.chips.fingerprint,
-            split_fingerprint=forest.chips.split_fingerprint, run_id=run.id,
-        )  # fmt: skip
-        drawn = save_model(mapper.network, file, drawn)
+        made = _scenes_stage.card(forest, scored, figures, run.id)
+        made = save_model(scored.mapper.network, file, made)
         metric = "val_map_clearing_iou"
-        _register(run, file, drawn, metric, figures, forest.chips.split_fingerprint)
-    _pictures.report(run, forest, tagger, tags, mapper, maps, figures, card)
+        _register(run, file, made, metric, figures, forest.chips.split_fingerprint)
+        mapped = _scenes_stage.map_example(forest, scored, file, made, run)
+    _pictures.report(run, forest, tagger, tags, scored, mapped, figures, card)
 
 
 def _register(

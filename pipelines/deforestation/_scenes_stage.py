@@ -1,0 +1,144 @@
+"""The mapper's part of a training: fitted, scored beside its baselines, one scene mapped by it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldsight.pipelines._console import progress, say
+from fieldsight.pipelines.deforestation import (
+    _change_scores,
+    _map_comparison,
+    _map_pictures,
+    _mapper,
+)
+from fieldsight.pipelines.deforestation._change_scores import SCENE, ChangeScores, Tuned
+from fieldsight.pipelines.deforestation._map_comparison import MapComparison
+from fieldsight.pipelines.deforestation._mapper import Mapper
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._run import Run
+    from fieldsight.pipelines.deforestation._fields import Field
+    from fieldsight.pipelines.deforestation._forest import Forest
+    from fieldsight.pipelines.deforestation._map_comparison import Table
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What was measured of a mapper.
+
+    Attributes:
+        mapper: trained.
+        maps: beside an NDVI threshold and a random forest.
+        tuned: the rules of new clearing, chosen on validation; None where no place has two dates.
+        changes: beside a difference of NDVI; None alike.
+    """
+
+    mapper: Mapper
+    maps: MapComparison
+    tuned: Tuned | None
+    changes: ChangeScores | None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All of them, by name."""
+        found = dict(self.maps.figures)
+        if self.tuned is not None and self.changes is not None:
+            found |= {**self.tuned.figures, **self.changes.figures}
+        return found
+
+    @property
+    def tables(self) -> list[Table]:
+        """Title, columns, rows."""
+        return [*self.maps.tables, *(self.changes.tables if self.changes else ())]
+
+
+def fit(
+    forest: Forest, folder: Path, on_epoch: OnEpoch, *, full: bool, epochs: float, seed: int
+) -> Mapper:
+    """Train the mapper on the training scenes, going on from the last epoch in `folder`."""
+    recipe = _mapper.scaled(_mapper.FULL if full else _mapper.QUICK, epochs, seed)
+    fields = forest.fields
+    say(
+        f"mapper: {len(fields['train'])} scenes to train on, {len(fields['val'])} to choose by, "
+        f"{recipe.training.epochs} epochs of {recipe.steps} batches"
+    )
+    return _mapper.train(fields["train"], fields["val"], recipe, folder, on_epoch)
+
+
+def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:
+    """Tune the baselines and the rules of change on validation, score the test scenes, once."""
+    fields = forest.fields
+    maps = _map_comparison.compare(
+        mapper, fields["train"], fields["val"], fields["test"], other=fields.get("other", ()),
+        seed=seed, say=say,
+    )  # fmt: skip
+    val, test = (_pairs(forest, fields[side]) for side in ("val", "test"))
+    if not val or not test:
+        return Scored(mapper, maps, None, None)
+    tuned = _change_scores.tune(val, mapper, progress=progress("change: rules, on validation"))
+    told = progress("change: the test scenes' two dates, once")
+    return Scored(mapper, maps, tuned, _change_scores.score(test, mapper, tuned, progress=told))
+
+
+def _pairs(forest: Forest, fields: Sequence[Field]) -> list[_change_scores.Pair]:
+    groups = {field.group for field in fields}
+    if not any(forest.folder.glob("labels/*_clearings.gpkg")):
+        return []
+    return [pair for pair in _change_scores.pairs_of(forest.folder) if pair.name in groups]
+
+
+def card(forest: Forest, scored: Scored, figures: Mapping[str, float], run_id: str) -> Card:
+    """Of the mapper."""
+    return _map_comparison.card(
+        scored.mapper, figures, data=forest.name,
+        data_fingerprint=forest.chips.chips.fingerprint,
+        split_fingerprint=forest.chips.split_fingerprint, run_id=run_id,
+        facts={} if scored.tuned is None else {"change": scored.tuned.facts()},
+    )  # fmt: skip
+
+
+def map_example(forest: Forest, scored: Scored, file: Path, card: Card, run: Run) -> Path:
+    """All that `map` writes, of one test scene, kept with the run; returns the folder."""
+    from fieldsight.datasets import scenes
+    from fieldsight.pipelines._models import ModelFile
+    from fieldsight.pipelines.deforestation import _map, _map_model
+
+    field = forest.fields["test"][scored.maps.example]
+    say(f"mapping one test scene, {field.name}")
+    model = _map_model.load(ModelFile(file, card, card.name, run_id=run.id))
+    out = run.folder / "scene" / field.name
+    with scenes.open_scene(forest.folder / "scenes" / f"{field.name}{SCENE}") as scene:
+        view = _map_model.fitting(scene, model, allow_simulated=True)
+        _map.map_scene(scene, view, model, out, quiet=True)
+    run.artifact(out, "scene")
+    return out
+
+
+def drawn_of(forest: Forest, scored: Scored, word: str) -> dict[str, tuple[str, str, Figure]]:
+    """Title, caption and figure by the name of the file."""
+    from fieldsight.pipelines import _figures
+
+    field = forest.fields["test"][scored.maps.example]
+    return {
+        "maps": (
+            "Maps of one test scene",
+            "What covers the ground in truth, and as each method maps it.",
+            _map_pictures.panels(
+                field, scored.maps.maps, title="Maps of one test scene",
+                data=f"{word}, {field.name}",
+            ),
+        ),
+        "curves_mapper": (
+            "Learning curves of the mapper",
+            "Loss by epoch, on training windows and on those of the validation scenes.",
+            _figures.learning_curves(scored.mapper.history, data=f"{word}, mapper"),
+        ),
+    }  # fmt: skip
