@@ -20,26 +20,28 @@ _GROUND: dict[str, tuple[tuple[M, ...], int, int]] = {
     "agriculture": (
         (M.PASTURE, M.CROP, M.BARE, M.BURNT, M.PLANTATION, M.REGROWTH, M.FELLED), 150, 2200,
     ),
-    "road": ((M.ROAD, M.TRACK), 60, 300),
+    "road": ((M.ROAD, M.TRACK), 60, 400),
     "water": ((M.RIVER, M.LAKE), 100, 1100),
     "cultivation": ((M.PLOT_CROP, M.PLOT_BARE, M.PLOT_FALLOW, M.PLOT_BURNT), 150, 1800),
-    "habitation": ((M.ZINC, M.TILE, M.OLD_ROOF), 10, 60),
+    "habitation": ((M.ZINC, M.TILE, M.OLD_ROOF), 10, 100),
     "bare_ground": ((M.OPEN, M.SAND, M.ROCK), 150, 2200),
-    "selective_logging": ((M.TRAIL,), 40, 280),
+    "selective_logging": ((M.TRAIL,), 40, 400),
     "artisinal_mine": ((M.SPOIL, M.POND), 60, 700),
-    "blooming": ((M.FLOWERS,), 40, 300),
+    "blooming": ((M.FLOWERS,), 40, 400),
     "slash_burn": ((M.BURNT, M.PLOT_BURNT), 100, 1300),
     "conventional_mine": ((M.BENCH, M.PIT, M.TAILINGS), 100, 2200),
-    "blow_down": ((M.TRUNKS,), 60, 500),
+    "blow_down": ((M.TRUNKS,), 60, 700),
 }  # fmt: skip
-_RARE = ("bare_ground", "selective_logging", "artisinal_mine", "blooming", "slash_burn",
-         "conventional_mine", "blow_down", "cultivation", "habitation")  # fmt: skip
+_RARE = ("selective_logging", "artisinal_mine", "blooming", "conventional_mine", "blow_down",
+         "cultivation", "habitation", "cloudy")  # fmt: skip
+_PREFERENCE = 0.4  # a rare tag's, beside a random rank of 0 to 1
 # Chances that a labeller misses a tag that is there, or gives one that isn't.
 _MISSED = {"agriculture": 0.02, "road": 0.025, "water": 0.02, "cultivation": 0.04,
            "habitation": 0.03, "bare_ground": 0.04, "blooming": 0.04,
            "selective_logging": 0.04, "slash_burn": 0.04, "blow_down": 0.03}  # fmt: skip
 _IMAGINED = {"agriculture": 0.008, "road": 0.008, "water": 0.005, "cultivation": 0.006,
              "habitation": 0.004, "bare_ground": 0.003}  # fmt: skip
+_VEIL = 0.08  # opacity from which a cloud, however thin, is seen
 _WEATHER_SLIPS = 0.012  # clear for haze or partly cloudy, or the other way round
 
 
@@ -72,9 +74,9 @@ def chips(rng: np.random.Generator, scene: Scene) -> list[Chip]:
     found = []
     for date in (0, 1):
         truth, clear_cut = _truth(scene, date)
-        rank = rng.random(clear_cut.shape)
-        rank += 0.45 * sum((truth[tag] for tag in _RARE), np.zeros(rank.shape))
-        rank = np.where(clear_cut, rank, -1)
+        rank: Array = rng.random(clear_cut.shape)
+        rank += _PREFERENCE * np.sum([truth[tag] for tag in _RARE], 0)
+        rank[~clear_cut] = -1
         free: Array = np.ones(rank.shape, bool)
         most = round(_MOST * scene.new.size / 1536**2)
         across = SIDE // _STEP
@@ -97,6 +99,7 @@ def _truth(scene: Scene, date: int) -> tuple[dict[str, Array], Array]:
     """By place where a chip could start: which tags are true, and whether all are clear cases."""
     picture = scene.pictures[date]
     cloudy = picture.cloud > CLOUDY
+    veiled = _sums(picture.cloud > _VEIL) / SIDE**2
     dim = picture.shadow > 0.5
     material = np.where(cloudy | dim, np.uint8(M.OUTSIDE), scene.materials(date))
     seen = _counts(material, 64)
@@ -104,7 +107,7 @@ def _truth(scene: Scene, date: int) -> tuple[dict[str, Array], Array]:
     cover, shade = _sums(cloudy) / SIDE**2, _sums(dim) / SIDE**2
     haze = _sums(picture.haze) / SIDE**2
     truth: dict[str, Array] = {}
-    doubtful = (cover > 0.75) & (cover < 0.93) | (cover > 0.002) & (cover < 0.05)
+    doubtful = (cover > 0.75) & (cover < 0.93) | (veiled > 0.001) & (cover < 0.05)
     # Shadows without their clouds, and things in them, leave labellers of two minds.
     doubtful |= (shade > 0.002) & (cover < 0.05)
     truth["cloudy"] = cover >= 0.93
@@ -157,4 +160,4 @@ def _labelled(rng: np.random.Generator, true: tuple[str, ...]) -> tuple[str, ...
     kept += [tag for tag, p in _IMAGINED.items() if tag not in tags and chance[tag] > 1 - p]
     if chance["weather"] < _WEATHER_SLIPS:
         weather = "clear" if weather != "clear" else ("haze", "partly_cloudy")[len(kept) % 2]
-    return tuple([weather, *(kept or tags)])
+    return (weather, *(kept or tags))

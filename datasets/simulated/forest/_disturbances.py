@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from fieldsight.datasets.simulated.forest._fields import box, path, smooth, stamp
+from fieldsight.datasets.simulated.forest._fields import blur, box, path, smooth, stamp
 from fieldsight.datasets.simulated.forest._ground import Ground
 from fieldsight.datasets.simulated.forest._materials import FORESTS, M, among
 
@@ -17,9 +17,9 @@ def log(rng: np.random.Generator, ground: Ground) -> None:
         return
     both = (ground.before, ground.after)
     radius = rng.uniform(170, 300)
-    for _ in range(int(rng.integers(3, 6))):
-        start = rng.normal(0, radius / 3, 2)
-        y, x = path(rng, int(rng.integers(200, 420)), 0.5)
+    for _ in range(int(rng.integers(4, 8))):
+        start = rng.normal(0, radius / 3.5, 2)
+        y, x = path(rng, int(rng.integers(200, 420)), 0.33)
         y, x = place[0] + start[0] + y, place[1] + start[1] + x
         near = np.hypot(y - place[0], x - place[1]) < radius
         y, x = y[near], x[near]
@@ -70,11 +70,9 @@ def flower(rng: np.random.Generator, ground: Ground, *, second: bool) -> None:
     count, spread = int(rng.integers(150, 420)), rng.uniform(70, 150)
     y, x = rng.normal(0, spread, (2, count)) + np.array(place)[:, None]
     material = ground.after if second else ground.before
-    sizes = rng.uniform(1.0, 2.4, 3)
-    for radius, rows, columns in zip(
-        sizes, np.array_split(y, 3), np.array_split(x, 3), strict=True
-    ):
-        stamp(material, rows, columns, radius, M.FLOWERS, FORESTS)
+    sizes = rng.uniform(1.4, 2.6, 3)
+    for k, radius in enumerate(sizes):
+        stamp(material, y[k::3], x[k::3], radius, M.FLOWERS, FORESTS)
 
 
 def dig(rng: np.random.Generator, ground: Ground) -> None:
@@ -90,18 +88,25 @@ def dig(rng: np.random.Generator, ground: Ground) -> None:
             return
         row, column = place
     y, x = path(rng, int(rng.integers(150, 330)), 0.35)
-    y, x = y + row, x + column
-    count = len(y) // 5
+    where, down, right = box(ground.shape, row, column, float(np.abs((y, x)).max()) + 40)
+    shape = (down.shape[0], right.shape[1])
+    if min(shape) < 40:
+        return
+    # Where diggers went is near the line; how far they dug, and what the rain filled, is chance.
+    near = np.zeros(shape, np.float32)
+    at = rng.integers(0, len(y), len(y) // 3)
+    off = rng.normal(0, 8, (2, len(at)))
+    stamp(near, y[at] + off[0] - down[0, 0], x[at] + off[1] - right[0, 0], 7, 1)
+    for _ in range(3):
+        near = blur(near, 0.3)
+    rough = smooth(rng, shape, 14, octaves=2)
+    dug = (near + np.float32(0.16) * rough > 0.36) & (near > 0.08)
+    pools = dug & (smooth(rng, shape, 9, octaves=2) > rng.uniform(0.3, 0.9))
     for material in (ground.before, ground.after):
-        state = np.random.default_rng(int(np.hypot(row, column) * 1000))
-        for radius in (5, 8, 11):
-            at = state.integers(0, len(y), count // 3)
-            off = state.normal(0, 9, (2, len(at)))
-            stamp(material, y[at] + off[0], x[at] + off[1], radius, M.SPOIL, _DIGGABLE)
-        for radius in (2.2, 3.5, 5):
-            at = state.integers(0, len(y), count // 3)
-            off = state.normal(0, 9, (2, len(at)))
-            stamp(material, y[at] + off[0], x[at] + off[1], radius, M.POND, among(M.SPOIL))
+        part = material[where]
+        on = _DIGGABLE[part]
+        part[dug & on] = M.SPOIL
+        part[pools & on] = M.POND
 
 
 def quarry(rng: np.random.Generator, ground: Ground) -> tuple[float, float]:

@@ -25,10 +25,11 @@ def _weights(size: int, scale: float) -> sparse.csr_array:
     values = np.stack(
         [(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3], 1
     )
-    columns = knot[:, None] + np.arange(4)
+    parts = (values.ravel() / 6).astype(np.float32)
+    columns = (knot[:, None] + np.arange(4)).ravel()
     rows = np.arange(0, 4 * size + 1, 4)
     shape = (size, int(knot[-1]) + 4)
-    return sparse.csr_array((np.float32(values.ravel() / 6), columns.ravel(), rows), shape=shape)
+    return sparse.csr_array((parts, columns, rows), shape=shape)
 
 
 def smooth(

@@ -25,7 +25,7 @@ _ACROSS = 40  # scenes in a row of the grid that they lie in, a gap between them
 _TAG = {"FIELDSIGHT_SIMULATED": "1"}
 _UDM2 = ("clear", "snow", "shadow", "haze_light", "haze_heavy", "cloud", "confidence", "unusable")
 # Radiance x 100 that a chip's JPEG shows as black and as white: red, green, blue.
-_BLACK, _WHITE = np.array((900, 1900, 2900)), np.array((9000, 9600, 10200))
+_BLACK, _WHITE = np.array((800, 1900, 3000)), np.array((9000, 10400, 11800))
 _GAMMA = 1.6
 
 

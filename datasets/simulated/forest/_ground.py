@@ -10,8 +10,8 @@ from fieldsight.datasets.simulated.forest._fields import rotated, smooth
 from fieldsight.datasets.simulated.forest._materials import CLASS_OF, M, among
 from fieldsight.datasets.simulated.forest._plan import Plan
 
-# New clearings below half a hectare (9 m2 a pixel) aren't made: change has no slivers to argue about.
-SMALLEST_NEW = 556
+# A hectare, of 9 m2 a pixel: smaller new clearings aren't made, slivers are no question.
+SMALLEST_NEW = 1111
 
 
 @dataclass
@@ -72,10 +72,12 @@ def nature(rng: np.random.Generator, shape: tuple[int, int], plan: Plan) -> Grou
     """Forest, swamp, savanna, rivers and lakes, without people."""
     distance, meets = _river(rng, shape, plan)
     material = np.full(shape, M.FOREST, np.uint8)
-    wet = distance < 25 + 45 * np.maximum(smooth(rng, shape, 150), -0.5)
+    wet = distance < 25 + 45 * np.maximum(smooth(rng, shape, 150), -0.5) + 5 * smooth(rng, shape, 4)
     material[wet] = M.SWAMP
     if plan.leafless:
-        stands = smooth(rng, shape, 240, octaves=4, persistence=0.45)
+        stands = smooth(rng, shape, 240, octaves=5, persistence=0.5)
+        # Trees of either kind stand among the others at the border.
+        stands += np.float32(0.22) * smooth(rng, shape, 4)
         material[stands > _level(stands, plan.leafless)] = M.LEAFLESS
     if plan.open:
         _savanna(rng, material, plan.open)
@@ -88,7 +90,7 @@ def nature(rng: np.random.Generator, shape: tuple[int, int], plan: Plan) -> Grou
     )
     lakes = np.zeros(shape, bool)
     for _ in range(plan.lakes):
-        _lake(rng, lakes, distance)
+        _lake(rng, lakes)
     material[lakes] = M.LAKE
     ground.after = material.copy()
     material[distance < 0] = M.RIVER
@@ -105,18 +107,17 @@ def _river(rng: np.random.Generator, shape: tuple[int, int], plan: Plan) -> tupl
     """Pixels from the bank at the first date; and the distance that is bank at the second."""
     if not plan.river:
         return np.full(shape, 1e6, np.float32), 0.0
-    u, v = rotated(shape, rng.uniform(0, np.pi))
+    u, _ = rotated(shape, rng.uniform(0, np.pi))
     half = rng.choice((rng.uniform(5, 12), rng.uniform(14, 40)))
     # Wide meanders and narrow ones: the plane is bent, and a straight line in it is the river.
     bent = u + 90 * smooth(rng, shape, 330) + 28 * smooth(rng, shape, 110)
     bent += 2.5 * smooth(rng, shape, 18)
     bent -= np.float32(rng.uniform(-0.3, 0.3) * shape[0])
     slope = 1 + 0.25 * np.abs(smooth(rng, shape, 200))
-    del v
     distance = np.abs(bent) / slope - np.float32(half)
     if half > 20 and rng.random() < 0.5:  # islands
-        islands = smooth(rng, shape, 55) - 1.75
-        distance = np.maximum(distance, 12 * np.minimum(islands, 1))
+        islands = np.minimum(smooth(rng, shape, 55) - 1.5, -distance / 12 - 0.9)
+        distance = np.maximum(distance, 12 * islands)
     return np.asarray(distance, np.float32), float(rng.uniform(-0.12, 0.3) * half)
 
 
@@ -125,12 +126,13 @@ def _savanna(rng: np.random.Generator, material: Array, part: float) -> None:
     field = smooth(rng, material.shape, 200, octaves=5, persistence=0.5)
     level = _level(field, part)
     material[field > level] = M.OPEN
+    field = field + np.float32(0.12) * smooth(rng, material.shape, 5)
     inner = field + 0.5 * smooth(rng, material.shape, 60, octaves=2)
     sand = M.SAND if rng.random() < 0.6 else M.ROCK
     material[inner > level + rng.uniform(0.5, 1.2)] = sand
 
 
-def _lake(rng: np.random.Generator, lakes: Array, distance: Array) -> None:
+def _lake(rng: np.random.Generator, lakes: Array) -> None:
     """A lake, or the bow of an old meander."""
     shape = lakes.shape
     row, column = rng.uniform(0.03, 0.97, 2) * shape
@@ -145,7 +147,6 @@ def _lake(rng: np.random.Generator, lakes: Array, distance: Array) -> None:
     else:
         a, b = rng.uniform(20, 75, 2)
         lakes |= np.hypot(y / np.float32(a), x / np.float32(b)) * min(a, b) + edge < min(a, b)
-    del distance
 
 
 def tidy(ground: Ground) -> Array:

@@ -114,9 +114,9 @@ _TEXTURE: dict[M, tuple[float, float, float, float]] = {
     M.FOREST: (0.20, 0.04, 0, 0), M.SWAMP: (0.15, 0.06, 0, 0), M.LEAFLESS: (0.17, 0.07, 0, 0),
     M.TRUNKS: (0.10, 0.06, 0, 0), M.SPROUTS: (0.09, 0.05, 0, 0), M.GAP: (0.08, 0.05, 0, 0),
     M.TRAIL: (0.04, 0.05, 0, 0), M.FLOWERS: (0.08, 0, 0, 0),
-    M.PASTURE: (0.015, 0.03, 0, 1.0), M.CROP: (0.01, 0.01, 0.035, 0),
+    M.PASTURE: (0.015, 0.03, 0, 1.0), M.CROP: (0.01, 0.01, 0.06, 0),
     M.BARE: (0.015, 0.03, 0.03, 0), M.BURNT: (0.05, 0.10, 0, 0.5),
-    M.PLANTATION: (0.04, 0.01, 0.17, 0), M.REGROWTH: (0.085, 0.10, 0, 0.8),
+    M.PLANTATION: (0.04, 0.01, 0.20, 0), M.REGROWTH: (0.085, 0.10, 0, 0.8),
     M.FELLED: (0.09, 0.09, 0, 0.5),
     M.PLOT_CROP: (0.03, 0.03, 0.05, 0), M.PLOT_BARE: (0.03, 0.04, 0, 0.2),
     M.PLOT_BURNT: (0.05, 0.10, 0, 0.5), M.PLOT_FALLOW: (0.085, 0.08, 0, 0.6),
@@ -124,7 +124,7 @@ _TEXTURE: dict[M, tuple[float, float, float, float]] = {
     M.ROAD: (0.02, 0.04, 0, 0), M.TRACK: (0.02, 0.05, 0, 0), M.YARD: (0.05, 0.06, 0, 0.6),
     M.SPOIL: (0.06, 0.12, 0, 0), M.POND: (0.02, 0.05, 0, 0), M.BENCH: (0.03, 0.05, 0, 0),
     M.PIT: (0.03, 0.05, 0, 0), M.TAILINGS: (0.01, 0.02, 0, 0),
-    M.OPEN: (0.03, 0.15, 0, 1.0), M.SAND: (0.02, 0.10, 0, 0.4), M.ROCK: (0.05, 0.13, 0, 0.4),
+    M.OPEN: (0.04, 0.20, 0, 1.0), M.SAND: (0.02, 0.10, 0, 0.4), M.ROCK: (0.05, 0.13, 0, 0.4),
 }  # fmt: skip
 
 # Vigour in the dry and in the wet season, 0 dry to 1 green, and how much it follows its field,

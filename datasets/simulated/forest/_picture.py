@@ -7,7 +7,7 @@ import numpy as np
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.simulated.forest._fields import blur, grain, ripples, smooth
 from fieldsight.datasets.simulated.forest._ground import Ground
-from fieldsight.datasets.simulated.forest._materials import Setting, spectra, textures, vigour
+from fieldsight.datasets.simulated.forest._materials import M, Setting, spectra, textures, vigour
 from fieldsight.datasets.simulated.forest._plan import Plan, Sky
 
 # Of clear air over the tropics, blue to near infrared: reflectance of the path, transmittance.
@@ -51,7 +51,7 @@ class Picture:
         stay in.
         """
         gains, offsets = self.trend
-        mean = np.float32(np.median(self.haze[::16, ::16])) * _HAZE * np.float32(0.7)
+        mean = np.float32(np.median(self.haze[::16, ::16])) * _HAZE * np.float32(0.4)
         through = _THROUGH * np.exp(-mean)
         path = _PATH + _HAZE_WHITE * (1 - np.exp(-mean))
         scale = 10_000 * gains / through
@@ -89,7 +89,13 @@ class Surroundings:
         self.water = rng.uniform(0, 1, 2)
         dry, span = spectra()
         # Soils and species differ between regions.
-        self.spectra = dry * rng.normal(1, 0.07, (256, 4)).astype(np.float32), span
+        self.spectra = dry * _strayed(rng), span
+
+
+def _strayed(rng: np.random.Generator) -> Array:
+    """`(256, 4)`: how materials of this region differ from the table's, mostly in brightness."""
+    alike, apart = rng.normal(0, 0.08, (256, 1)), rng.normal(0, 0.035, (256, 4))
+    return np.asarray(1 + alike + apart, np.float32)
 
 
 def picture(
@@ -107,7 +113,7 @@ def picture(
     toward = float(np.cos(azimuth)), float(-np.sin(azimuth))  # rows, columns away from the sun
     light = _light(around, ground, material, toward, sun)
     grown = _vigour(rng, around, ground, material, wetness)
-    cloud, shadow = _clouds(rng, ground.shape, sky, toward, setting)
+    cloud, shadow = _clouds(rng, ground.shape, sky, toward)
     haze = _haze(rng, ground.shape, sky, setting)
     dry, span = around.spectra
     trees = np.take(textures()[3], material) * around.trees
@@ -125,7 +131,9 @@ def picture(
         image += cloud * (_CLOUD[band] - image)
         # Shot noise of a small satellite: about one part in a hundred.
         toa[band] = image * (1 + np.float32(0.009) * grain(rng, ground.shape))
-    trend = np.stack([rng.normal(1, 0.05, 4), rng.normal(0, 0.005, 4)]).astype(np.float32)
+    trend = np.stack(
+        [rng.normal(1, 0.02, 4) * rng.normal(1, 0.04), rng.normal(0, 0.004, 4)]
+    ).astype(np.float32)
     return Picture(toa, cloud, shadow, haze, sun, trend)
 
 
@@ -162,8 +170,6 @@ def _vigour(
     rng: np.random.Generator, around: Surroundings, ground: Ground, material: Array, wetness: float
 ) -> Array:
     """Where between dry and green each pixel is, 0 to 1."""
-    from fieldsight.datasets.simulated.forest._materials import M
-
     mean, follows = vigour(wetness)
     mean = mean + rng.normal(0, 0.06, 256).astype(np.float32)
     mean[M.RIVER], mean[M.LAKE] = around.water
@@ -181,7 +187,6 @@ def _clouds(
     shape: tuple[int, int],
     sky: Sky,
     toward: tuple[float, float],
-    setting: Setting,
 ) -> tuple[Array, Array]:
     """Opacity, and shadow, of `shape`."""
     nothing: Array = np.zeros(shape, np.float32)
@@ -191,15 +196,15 @@ def _clouds(
     if sky == "scattered":
         field = smooth(rng, wide, rng.uniform(55, 130), octaves=4, persistence=0.5)
         field += np.float32(0.8) * smooth(rng, wide, 420)
-        part, soft = rng.uniform(0.05, 0.28), rng.uniform(0.25, 0.6)
+        part, soft = rng.uniform(0.06, 0.3), rng.uniform(0.4, 1.3)
     else:
         field = smooth(rng, wide, rng.uniform(140, 260), octaves=4, persistence=0.45)
         field += np.float32(2.6) * smooth(rng, wide, 900)
-        part, soft = rng.uniform(0.3, 0.6), rng.uniform(0.5, 1.0)
+        part, soft = rng.uniform(0.45, 0.8), rng.uniform(0.8, 2.0)
     level = float(np.quantile(field[::8, ::8], 1 - part))
     depth = np.clip((field - np.float32(level)) / np.float32(soft), 0, 1)
     depth = depth * depth * (3 - 2 * depth)
-    billows = 1 + np.float32(0.05) * smooth(rng, wide, 9, octaves=2)
+    billows = 1 + np.float32(0.06) * smooth(rng, wide, 22, octaves=3)
     high = rng.uniform(45, 115)
     dy, dx = round(toward[0] * high), round(toward[1] * high)
     inner = slice(MARGIN, MARGIN + shape[0]), slice(MARGIN, MARGIN + shape[1])
@@ -207,8 +212,7 @@ def _clouds(
         slice(inner[0].start - dy, inner[0].stop - dy),
         slice(inner[1].start - dx, inner[1].stop - dx),
     )
-    del setting
-    return np.asarray(depth * billows)[inner] * np.float32(0.97), np.ascontiguousarray(depth[moved])
+    return np.asarray(depth * billows)[inner] * np.float32(0.93), np.ascontiguousarray(depth[moved])
 
 
 def _haze(rng: np.random.Generator, shape: tuple[int, int], sky: Sky, setting: Setting) -> Array:
@@ -216,5 +220,5 @@ def _haze(rng: np.random.Generator, shape: tuple[int, int], sky: Sky, setting: S
     base = rng.uniform(0.45, 0.95) if sky == "haze" else rng.uniform(0.0, 0.13)
     if setting == "other":
         base += 0.04
-    field = 1 + np.float32(0.22) * smooth(rng, shape, 380, octaves=2)
+    field = 1 + np.float32(0.17) * smooth(rng, shape, 380, octaves=2)
     return np.asarray(np.float32(base) * np.maximum(field, 0.2))

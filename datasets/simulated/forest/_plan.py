@@ -1,6 +1,6 @@
 """What a scene will hold, drawn before anything is painted: its theme, its features, its dates."""
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -49,17 +49,17 @@ class Plan:
     quarry: bool
     plots: int
     villages: int
-    dates: tuple[datetime.date, datetime.date]
+    dates: tuple[dt.date, dt.date]
     wetness: tuple[float, float]
     skies: tuple[Sky, Sky]
 
 
 _THEMES: dict[Setting, dict[Theme, float]] = {
-    "default": {"wild": 0.22, "frontier": 0.40, "ranch": 0.22, "river people": 0.16},
+    "default": {"wild": 0.28, "frontier": 0.36, "ranch": 0.18, "river people": 0.18},
     "other": {"wild": 0.20, "frontier": 0.15, "ranch": 0.25, "river people": 0.40},
 }
 _SKIES: dict[Setting, dict[Sky, float]] = {
-    "default": {"clear": 0.60, "scattered": 0.20, "haze": 0.11, "bank": 0.09},
+    "default": {"clear": 0.54, "scattered": 0.20, "haze": 0.13, "bank": 0.13},
     "other": {"clear": 0.45, "scattered": 0.25, "haze": 0.22, "bank": 0.08},
 }
 _PLOTS: dict[Theme, tuple[int, int]] = {
@@ -94,13 +94,13 @@ def plan(rng: np.random.Generator, setting: Setting, size: float) -> Plan:
         angle=float(rng.uniform(-np.pi / 4, np.pi / 4)),
         river=river,
         lakes=some(0.7 if river else 0.35),
-        leafless=float(rng.uniform(0.1, 0.4) if rng.random() < (0.8 if other else 0.5) else 0),
-        open=float(rng.uniform(0.05, 0.2) if rng.random() < 0.3 else 0),
-        logging=some(0.75),
-        blow_downs=(some(0.7), some(0.5)),
-        flowering=(some(1.6), some(1.6)),
-        diggings=some(0.9),
-        quarry=bool(rng.random() < 0.35),
+        leafless=float(rng.uniform(0.1, 0.45) if rng.random() < (0.9 if other else 0.7) else 0),
+        open=float(rng.uniform(0.03, 0.14) if rng.random() < 0.3 else 0),
+        logging=some(0.8),
+        blow_downs=(some(0.45), some(0.4)),
+        flowering=(some(0.8), some(0.8)),
+        diggings=some(0.55),
+        quarry=bool(rng.random() < 0.25),
         plots=between(*_PLOTS[theme]),
         villages=between(*_VILLAGES[theme]),
         dates=dates,
@@ -115,13 +115,13 @@ def _drawn(rng: np.random.Generator, chances: dict[_Kind, float]) -> _Kind:
 
 def _dates(
     rng: np.random.Generator,
-) -> tuple[tuple[datetime.date, datetime.date], tuple[float, float]]:
+) -> tuple[tuple[dt.date, dt.date], tuple[float, float]]:
     """Two dates about a year apart: three in four of the same season, and the others not."""
-    first = datetime.date(2016, 1, 1) + datetime.timedelta(int(rng.integers(0, 730)))
+    first = dt.date(2016, 1, 1) + dt.timedelta(int(rng.integers(0, 730)))
     later = 365 + int(rng.integers(-25, 26))
     if rng.random() < 0.25:
         later += int(rng.choice((-1, 1)) * rng.integers(120, 200))
-    dates = (first, first + datetime.timedelta(later))
+    dates = (first, first + dt.timedelta(later))
     # South of the equator the rains peak in February and fail in August.
     wet = [0.5 + 0.5 * np.cos(2 * np.pi * (d.timetuple().tm_yday - 40) / 365) for d in dates]
     return dates, tuple(float(np.clip(w + rng.normal(0, 0.12), 0, 1)) for w in wet)  # type: ignore[return-value]

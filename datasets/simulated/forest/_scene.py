@@ -1,6 +1,6 @@
 """A scene: a ground and its two pictures, from a seed and its number."""
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ class Scene:
     covered: tuple[Array, Array]
 
     @property
-    def dates(self) -> tuple[datetime.date, datetime.date]:
+    def dates(self) -> tuple[dt.date, dt.date]:
         """Of the two pictures."""
         return self.plan.dates
 
