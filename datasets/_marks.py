@@ -1,6 +1,7 @@
 """From the rows of any layout to frames: mistakes are told one by one, what is left is tidy."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,37 +112,39 @@ def frame(
 def _within(
     mark: Mark, size: tuple[int, int], diary: Diary, points: bool
 ) -> tuple[float, float, float, float] | None:
-    box = np.asarray(mark.box, np.float64)
-    said = ", ".join(f"{value:g}" for value in mark.box)
-    if not np.isfinite(box).all():
-        diary.fail(mark.where, f"a box of four finite numbers was needed. Received: {said}. "
-                   "Correct the row; the box is left out.")  # fmt: skip
+    left, top, right, bottom = mark.box
+    rows, columns = size
+    if not all(map(math.isfinite, mark.box)):
+        diary.fail(mark.where, f"a box of four finite numbers was needed. Received: "
+                   f"{_said(mark)}. Correct the row; the box is left out.")  # fmt: skip
         return None
-    width, height = box[2] - box[0], box[3] - box[1]
+    width, height = right - left, bottom - top
     if width <= 0 or height <= 0:
         diary.fail(mark.where, f"a box wider and higher than 0 was needed. Received: {width:g} x "
                    f"{height:g} pixels. Correct the row; the box is left out.")  # fmt: skip
         return None
-    limits = np.array([size[1], size[0]] * 2, float)
-    cut = np.clip(box, 0, limits)
+    cut = (max(left, 0.0), max(top, 0.0), min(right, float(columns)), min(bottom, float(rows)))
     if points:
-        middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
-        outside = bool(np.any(middle < 0) or np.any(middle > limits[:2]))
+        x, y = (left + right) / 2, (top + bottom) / 2
+        outside = not (0 <= x <= columns and 0 <= y <= rows)
     else:
         outside = min(cut[2] - cut[0], cut[3] - cut[1]) < min(SMALLEST_PX, width, height)
     if outside:
         diary.fail(
             mark.where,
-            f"a box within {size[1]} x {size[0]} pixels was needed. Received: {said} (left, top, "
-            "right, bottom). Are these another picture's, or of another size? It is left out.",
+            f"a box within {columns} x {rows} pixels was needed. Received: {_said(mark)} (left, "
+            "top, right, bottom). Are these another picture's, or of another size? It is left out.",
         )
         return None
     if points:
-        cut = box
-    elif not np.array_equal(cut, box):
+        return mark.box
+    if cut != mark.box:
         diary.counts["boxes reach over their picture's edge and are cut there"] += 1
-    left, top, right, bottom = cut.tolist()
-    return left, top, right, bottom
+    return cut
+
+
+def _said(mark: Mark) -> str:
+    return ", ".join(f"{value:g}" for value in mark.box)
 
 
 def _boxes(boxes: list[tuple[float, float, float, float]]) -> Array:

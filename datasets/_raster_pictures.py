@@ -7,7 +7,7 @@ import numpy as np
 
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.scenes._rasters import Raster
+from fieldsight.datasets.scenes._rasters import Raster, spans
 
 Slices = tuple[slice, slice]
 COLOURS = ("red", "green", "blue")
@@ -110,6 +110,20 @@ def read(raster: Raster, chosen: Layout, slices: Slices) -> tuple[Array, Array |
     if valid is not None and not valid.all():
         image = np.where(valid[..., None], image, np.zeros((), image.dtype))
     return np.ascontiguousarray(image), valid
+
+
+def read_valid(raster: Raster, chosen: Layout, slices: Slices) -> Array:
+    """`(rows, columns)` bool of a raster's window, True where there are data.
+
+    Raises:
+        DataError: if the file is damaged there.
+    """
+    if chosen.nodata is None:
+        rows, columns = spans(slices, raster.grid.rows, raster.grid.columns)
+        return raster.mask(slices) if chosen.mask else np.ones((len(rows), len(columns)), bool)
+    bands = np.moveaxis(raster.read(chosen.bands, slices), 0, -1)
+    valid: Array | None = _valid(raster, chosen, bands, slices)
+    return np.ones(bands.shape[:2], bool) if valid is None else valid
 
 
 def _valid(raster: Raster, chosen: Layout, bands: Array, slices: Slices) -> Array | None:

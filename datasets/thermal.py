@@ -70,8 +70,10 @@ def is_thermal(image: Array) -> bool:
     """Whether a picture has one channel, or three that are alike.
 
     Example:
-        >>> is_thermal(np.zeros((4, 4, 3), np.uint8)), is_thermal(np.arange(12).reshape(2, 2, 3))
-        (True, False)
+        >>> is_thermal(np.zeros((4, 4, 3), np.uint8))
+        True
+        >>> is_thermal(np.full((4, 4, 3), (90, 120, 60), np.uint8))
+        False
     """
     if image.shape[-1] == 1:
         return True

@@ -55,7 +55,7 @@ class Mosaic:
         Raises:
             DataError: if the file is damaged there.
         """
-        return self.read_valid(slices)[1]
+        return _raster_pictures.read_valid(self._raster, self._layout, slices)
 
     def read_valid(self, slices: Slices) -> tuple[Array, Array]:
         """Both at once, which reads nothing twice."""

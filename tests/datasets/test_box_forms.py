@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -50,6 +50,7 @@ WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("form", WAYS)
+@settings(deadline=None)
 @given(drawn=boxes())
 def test_every_form_goes_there_and_back(form: str, drawn: Any) -> None:
     there, back = WAYS[form]
@@ -82,6 +83,7 @@ def test_parts_of_a_side_by_hand() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@settings(deadline=None, max_examples=25)
 @given(left=st.integers(0, 55), top=st.integers(0, 35), width=st.integers(1, 5))
 def test_boxes_turn_as_pillow_turns_the_picture(
     orientation: int, left: int, top: int, width: int

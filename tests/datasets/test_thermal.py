@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldsight.datasets import thermal
@@ -88,6 +88,7 @@ def test_places_without_data_have_no_part_in_the_scale() -> None:
     assert abs(thermal.scale_of([bordered]).low - thermal.scale_of([image]).low) < 60
 
 
+@settings(deadline=None)
 @given(
     low=st.floats(0, 60_000), width=st.floats(1, 5_000), value=st.integers(0, 65_535),
     inverted=st.booleans(),
