@@ -74,7 +74,7 @@ def chips(rng: np.random.Generator, scene: Scene) -> list[Chip]:
     found = []
     for date in (0, 1):
         truth, clear_cut = _truth(scene, date)
-        rank: Array = rng.random(clear_cut.shape)
+        rank: Array = np.asarray(rng.random(clear_cut.shape))
         rank += _PREFERENCE * np.sum([truth[tag] for tag in _RARE], 0)
         rank[~clear_cut] = -1
         free: Array = np.ones(rank.shape, bool)

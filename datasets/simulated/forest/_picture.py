@@ -11,7 +11,7 @@ from fieldsight.datasets.simulated.forest._materials import M, Setting, spectra,
 from fieldsight.datasets.simulated.forest._plan import Plan, Sky
 
 # Of clear air over the tropics, blue to near infrared: reflectance of the path, transmittance.
-_PATH = np.array((0.072, 0.043, 0.026, 0.011), np.float32)
+_PATH = np.array((0.068, 0.036, 0.020, 0.009), np.float32)
 _THROUGH = np.array((0.85, 0.89, 0.92, 0.95), np.float32)
 # Of smoke and haze: optical depth beside that of green light, and its own reflectance.
 _HAZE = np.array((1.25, 1.0, 0.82, 0.5), np.float32)
@@ -73,7 +73,9 @@ class Picture:
 class Surroundings:
     """What both pictures of a scene share: trees, soils, fields; float32 fields of its shape."""
 
-    def __init__(self, rng: np.random.Generator, ground: Ground, plan: Plan) -> None:
+    def __init__(
+        self, rng: np.random.Generator, ground: Ground, plan: Plan, setting: Setting
+    ) -> None:
         """Draw them."""
         shape = ground.shape
         noise = grain(rng, shape)
@@ -89,12 +91,12 @@ class Surroundings:
         self.water = rng.uniform(0, 1, 2)
         dry, span = spectra()
         # Soils and species differ between regions.
-        self.spectra = dry * _strayed(rng), span
+        self.spectra = dry * _strayed(rng, 2 if setting == "other" else 1), span
 
 
-def _strayed(rng: np.random.Generator) -> Array:
+def _strayed(rng: np.random.Generator, by: float) -> Array:
     """`(256, 4)`: how materials of this region differ from the table's, mostly in brightness."""
-    alike, apart = rng.normal(0, 0.08, (256, 1)), rng.normal(0, 0.035, (256, 4))
+    alike, apart = rng.normal(0, 0.08, (256, 1)), rng.normal(0, 0.035 * by, (256, 4))
     return np.asarray(1 + alike + apart, np.float32)
 
 
@@ -119,18 +121,20 @@ def picture(
     trees = np.take(textures()[3], material) * around.trees
     tree = dry[1] + span[1] * np.float32(0.6)
     toa = np.empty((4, *ground.shape), np.float32)
+    # The other setting's camera is less sharp and noisier, and its air holds more water.
+    spread, noise, damp = (0.15, 0.016, 1.12) if setting == "other" else (0.09, 0.009, 1)
     through = np.exp(-haze)
     for band in range(4):
         image = np.take(dry[:, band], material) + np.take(span[:, band], material) * grown
         image += trees * (tree[band] * np.float32(0.9) - image)
         image *= light if band < 3 else 1 + (light - 1) * np.float32(0.85)
         image *= 1 - shadow * _SHADOW[band]
-        image = _PATH[band] + _THROUGH[band] * blur(image, 0.09)
+        image = _PATH[band] * np.float32(damp) + _THROUGH[band] * blur(image, spread)
         clear = through if band == 1 else through ** _HAZE[band]
         image = _HAZE_WHITE[band] + (image - _HAZE_WHITE[band]) * clear
         image += cloud * (_CLOUD[band] - image)
         # Shot noise of a small satellite: about one part in a hundred.
-        toa[band] = image * (1 + np.float32(0.009) * grain(rng, ground.shape))
+        toa[band] = image * (1 + np.float32(noise) * grain(rng, ground.shape))
     trend = np.stack(
         [rng.normal(1, 0.02, 4) * rng.normal(1, 0.04), rng.normal(0, 0.004, 4)]
     ).astype(np.float32)

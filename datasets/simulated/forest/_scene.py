@@ -79,7 +79,7 @@ def scene(seed: int, number: int, detail: Detail = "quick", setting: Setting = "
     settle(people, ground, drawn)
     _happen(events, ground, drawn)
     new = tidy(ground)
-    around = Surroundings(air, ground, drawn)
+    around = Surroundings(air, ground, drawn, setting)
     first, second = (
         picture(air, ground, around, material, wetness, sky, setting)
         for material, wetness, sky in zip(
