@@ -14,7 +14,7 @@ APPLICATIONS := digits lung deforestation
 
 # The folders mlflow/ and datasets/ stand in the working directory: Python mustn't import from there.
 export PYTHONSAFEPATH = 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 # As the pipelines set it: on some processors TensorFlow leaves its fast convolutions off by itself.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -443,3 +445,20 @@ def test_chatter_is_held_back_and_trouble_is_not(capfd: pytest.CaptureFixture[st
         os.write(2, b"E0000 out of memory\n")
         raise ValueError
     assert capfd.readouterr().err == "E0000 out of memory\n"
+
+
+@pytest.mark.slow
+def test_what_onednn_does_not_take_is_no_line_on_stderr() -> None:
+    # int32 is such a type, of many a labels' tensor, on processors without AVX-512.
+    code = (
+        "from fieldsight.pipelines._training import prepare_backend\n"
+        "prepare_backend(0)\n"
+        "import tensorflow as tf\n"
+        "tf.function(lambda y: tf.transpose(tf.concat([y, y], 0)))(tf.ones((2, 2), tf.int32))\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    environment["KERAS_BACKEND"] = "tensorflow"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stderr == ""
