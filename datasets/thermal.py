@@ -5,9 +5,9 @@ frame of it is brought to 0 to 255 by that. A network is trained on, and answers
 gives: the ground around 127, room on both sides for what is hotter or colder.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from fieldsight.datasets.sample import Array
 
 if TYPE_CHECKING:
     from fieldsight.datasets.animals import Frame
+    from fieldsight.datasets.frames import Shot
 
 Polarity = Literal["hot", "cold", "auto"]
 FIRST = 8  # frames of a sequence that its scale is made from
@@ -129,6 +130,24 @@ def scales(frames: Iterable["Frame"], *, polarity: Polarity = "hot") -> dict[str
         if first:
             found[group] = scale_of(first, polarity=polarity)
     return found
+
+
+def in_scale(shots: Iterable["Shot"], *, polarity: Polarity = "hot") -> Iterator["Shot"]:
+    """The frames of an input in its scale; those in colour as they are.
+
+    The first `FIRST` frames are waited for; all later ones are given as they come.
+
+    Args:
+        shots: of one input, in their order.
+        polarity: as `scale_of`'s.
+    """
+    rest = iter(shots)
+    first = list(islice(rest, FIRST))
+    scale = None
+    if first and all(is_thermal(shot.image) for shot in first):
+        scale = scale_of((shot.image for shot in first), polarity=polarity)
+    for shot in chain(first, rest):
+        yield shot if scale is None else shot._replace(image=scale.apply(shot.image))
 
 
 def _readable(frames: Iterable["Frame"]) -> Iterable[Array]:

@@ -3,6 +3,7 @@
 Bands by name and reflectance are `fieldsight.datasets.scenes`'; here a raster is a picture.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -61,6 +62,24 @@ class Mosaic:
         """Both at once, which reads nothing twice."""
         image, valid = _raster_pictures.read(self._raster, self._layout, slices)
         return image, np.ones(image.shape[:2], bool) if valid is None else valid
+
+    def some(self, *, count: int = 8, side: int = 512) -> Iterator[Array]:
+        """Yield windows in even steps over the raster, where it has data: to scale it by.
+
+        Args:
+            count: of windows at most.
+            side: of a window, in pixels.
+        """
+        rows, columns, _ = self.shape
+        across = min(count, max(1, round((count * columns / max(rows, 1)) ** 0.5)))
+        down = max(1, count // across)
+        for place in range(down * across):
+            row, column = divmod(place, across)
+            top = max(0, round((rows - side) * (row + 0.5) / down))
+            left = max(0, round((columns - side) * (column + 0.5) / across))
+            image, valid = self.read_valid((slice(top, top + side), slice(left, left + side)))
+            if valid.mean() > 0.5:
+                yield image
 
     def close(self) -> None:
         """Close its files."""

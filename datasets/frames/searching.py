@@ -22,10 +22,8 @@ BY_WINDOWS = 60_000_000  # pixels of a TIFF without a place that is read by wind
 AHEAD = 4  # frames that are read before they are asked for
 
 _NUMBERED = re.compile(r"^(.*?)(\d+)$")
-# What cameras call the pictures that they take one by one.
-_CAMERAS = re.compile(
-    r"^(dji|img|dsc|dscn|dscf|pict|pxl|gopr|flir|sam|mvimg|p)[\d_-]", re.IGNORECASE
-)
+# What cameras call the pictures that they take one by one; programs write frames in lower case.
+_CAMERAS = re.compile(r"^(DJI|IMG|DSC|DSCN|DSCF|PICT|PXL|GOPR|FLIR|SAM|MVIMG|P)[\d_-]")
 
 
 def find(

@@ -16,6 +16,8 @@ SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg", ".mpeg", ".ts", ".we
             ".m2ts", ".flv", ".3gp", ".ogv", ".h264", ".h265", ".hevc", ".mjpeg")  # fmt: skip
 BROKEN_AT_MOST = 1000  # packets in a row that can't be decoded: then the file is given up
 
+NO_VIDEOS = ("tty", "hls", "concat", "dash", "image2")  # FFmpeg shows text as a film
+
 # A stream is closed by whoever sends it in one of these ways.
 ENDS = (av.error.EOFError, av.error.ConnectionResetError, av.error.ExitError, av.error.TimeoutError)
 
@@ -26,12 +28,12 @@ def video(path: Path, name: str) -> Input:
     Raises:
         DataError: if no codec reads it, or it has no pictures.
     """
-    with opened(str(path), name) as (container, stream):
+    with _opened_file(path, name) as (container, stream):
         rate = rate_of(stream)
         count = int(stream.frames) or _by_duration(container, stream, rate)
 
     def shots(source: Input) -> Iterator[Shot]:
-        with opened(str(path), name) as (container, stream):
+        with _opened_file(path, name) as (container, stream):
             yield from decoded(container, stream, source)
 
     return Input(name, "video", path, rate, count, shots)
@@ -50,6 +52,19 @@ def _by_duration(container: Any, stream: Any, rate: float | None) -> int | None:
     if stream.duration is not None and stream.time_base is not None:
         return max(1, round(float(stream.duration * stream.time_base) * rate))
     return max(1, round(container.duration / av.time_base * rate)) if container.duration else None
+
+
+@contextmanager
+def _opened_file(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
+    """A file, which may name no other one and no address: playlists do, whatever their name."""
+    options = {"protocol_whitelist": "file"}
+    with opened(f"file:{path.absolute()}", name, options=options) as (container, stream):
+        if container.format.name in NO_VIDEOS:
+            raise DataError(
+                f"{name}: a video was needed that FFmpeg reads. Received: {container.format.name}. "
+                "Name another file."
+            )
+        yield container, stream
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """What a model is run on: found, told apart, and read frame by frame, with broken ones told."""
 
 import socket
+import struct
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from PIL import Image
 
 from fieldsight.datasets import frames
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
-from fieldsight.datasets.frames import Input
+from fieldsight.datasets.frames import Input, live
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 
@@ -256,6 +258,17 @@ def test_a_large_tiff_without_a_place_is_read_by_windows_all_the_same(tmp_path: 
         assert mosaic.read((slice(7_990, 8_000), slice(0, 10))).shape == (10, 10, 1)
 
 
+def test_some_windows_stand_for_a_mosaic(tmp_path: Path) -> None:
+    bands = np.arange(64 * 96, dtype=np.uint16).reshape(1, 64, 96)
+    write_tiff(tmp_path / "a.tif", bands)
+    with frames.Mosaic(tmp_path / "a.tif") as mosaic:
+        windows = list(mosaic.some(count=6, side=16))
+        whole = list(mosaic.some(side=500))
+    assert [window.shape for window in windows] == [(16, 16, 1)] * 6
+    assert len({int(window[0, 0, 0]) for window in windows}) == 6
+    assert all(window.shape == (64, 96, 1) for window in whole)
+
+
 def test_threads_read_one_mosaic_at_once(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -321,22 +334,17 @@ def test_a_video_that_was_filmed_upright_is_turned(tmp_path: Path) -> None:
     half = np.zeros((48, 64), np.uint8)
     half[:, :32] = 200
     path = write_video(tmp_path / "a.mp4", [half] * 3)
-    with av.open(str(path)) as source:
-        stream = source.streams.video[0]
-        frame = next(source.decode(stream))
-    if not hasattr(stream, "set_display_rotation"):
-        from fieldsight.datasets.frames import videos
-
-        class Turned:
-            """A frame whose container says that it is to be turned by 90 degrees."""
-
-            format, rotation, to_ndarray = frame.format, 90, frame.to_ndarray
-
-        image = videos.image_of(Turned())
-        # A quarter against the clock: what was left is at the bottom.
-        assert image.shape == (64, 48, 3)
-        assert image[60, 24].min() > 150
-        assert image[4, 24].max() < 50
+    content = bytearray(path.read_bytes())
+    # ISO 14496-12, 8.3.2: a track's matrix {a, b, u, c, d, v, x, y, w} sends (p, q) to
+    # (a p + c q + x, b p + d q + y); here to (48 - q, p), a quarter with the clock.
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    place = content.index(b"tkhd") + 4 + 40
+    content[place : place + 36] = matrix
+    path.write_bytes(bytes(content))
+    image = next(only([path]).frames()).image
+    assert image.shape == (64, 48, 3)
+    assert image[4, 24].min() > 150  # what was left is above
+    assert image[60, 24].max() < 50
 
 
 @pytest.mark.parametrize(
@@ -354,6 +362,16 @@ def test_a_video_that_no_codec_reads_is_told(tmp_path: Path, content: bytes, mes
     assert [item.name for item in found] == ["a.jpg"]
     assert message in found.failures["film.mp4"]
     assert "ffmpeg -i IN" in found.failures["film.mp4"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"some text\n" * 50, b"#EXTM3U\n#EXTINF:10,\nfilm.mp4\n#EXT-X-ENDLIST\n"]
+)
+@pytest.mark.parametrize("name", ["notes.txt", "film.mp4"])
+def test_text_and_playlists_are_no_videos(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetNotFoundError, match="a video was needed"):
+        frames.find([tmp_path / name])
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
@@ -413,13 +431,13 @@ def test_a_folder_is_followed_while_it_is_written(tmp_path: Path) -> None:
             time.sleep(0.15)
             file.write(whole[1000:])
 
-    item = frames.follow(folder, idle_s=1.0, poll_s=0.01, frames_per_second=5)
+    item = frames.follow(folder, poll_s=0.01, frames_per_second=5)
     assert item.kind == "folder"
     shots = item.frames()
     first = next(shots)
     writer = threading.Thread(target=write)
     writer.start()
-    rest = list(shots)
+    rest = [next(shots), next(shots)]
     writer.join()
     assert [first.number, *(shot.number for shot in rest)] == [7, 8, 9]
     np.testing.assert_allclose(seconds(rest), [0.2, 0.4])
@@ -435,6 +453,22 @@ def test_what_never_becomes_a_picture_is_told(tmp_path: Path) -> None:
     item = frames.follow(tmp_path, idle_s=0.1, poll_s=0.01)
     assert [shot.number for shot in item.frames()] == [1]
     assert list(item.failures) == ["a2.png"]
+
+
+def test_a_picture_that_stops_to_grow_is_broken_and_the_next_ones_are_given(tmp_path: Path) -> None:
+    (tmp_path / "a1.png").write_bytes(b"\x89PNG")
+    now = 0.0
+
+    def wait(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 10:
+            grey(tmp_path / "a2.png")
+
+    shots = partial(live._written, tmp_path, None, 0.5, lambda: now, wait)
+    item = Input("live", "folder", tmp_path, None, None, shots)
+    assert next(item.frames()).number == 2
+    assert list(item.failures) == ["a1.png"]
 
 
 def test_a_folder_that_goes_away_is_told(tmp_path: Path) -> None:
@@ -467,7 +501,7 @@ def test_a_stream_on_loopback_gives_its_frames_and_ends(tmp_path: Path, port: in
 
         server = threading.Thread(target=serve)
         server.start()
-        item = frames.follow(f"tcp://127.0.0.1:{port}", idle_s=5)
+        item = frames.follow(f"tcp://127.0.0.1:{port}", idle_s=60)
         assert (item.kind, item.path, item.count) == ("stream", None, None)
         shots = list(item.frames())
         server.join()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldsight.datasets import thermal
+from fieldsight.datasets.frames import Shot
 from fieldsight.datasets.thermal import Scale
 
 
@@ -117,3 +118,15 @@ def test_no_frame_has_no_scale() -> None:
         thermal.scale_of([])
     with pytest.raises(ValueError, match="high must be above low"):
         Scale(3.0, 3.0)
+
+
+def test_an_inputs_frames_come_in_one_scale_and_colours_as_they_are() -> None:
+    images = [written(ground(seed), 7_500, 120, "uint16") for seed in range(12)]
+    shots = [Shot(number, None, image) for number, image in enumerate(images)]
+    scaled = list(thermal.in_scale(iter(shots)))
+    scale = thermal.scale_of(images)
+    assert [shot.number for shot in scaled] == list(range(12))
+    np.testing.assert_array_equal(scaled[-1].image, scale.apply(images[-1]))
+    colours = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+    assert next(thermal.in_scale([Shot(0, None, colours)])).image is colours
+    assert list(thermal.in_scale([])) == []
