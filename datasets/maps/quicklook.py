@@ -95,11 +95,17 @@ class Preview:
         found: Array = self.sums / np.maximum(self.counts, 1)[..., None]
         return found
 
-    def limits(self) -> list[tuple[float, float]]:
-        """The 2nd and the 98th percentile of each band, as black and full colour."""
+    def limits(self, hidden: Sequence[int] = (0,)) -> list[tuple[float, float]]:
+        """The 2nd and the 98th percentile of each band, as black and full colour.
+
+        Args:
+            hidden: values that say nothing of the ground, clouds above all: beside them all
+                ground is black. They count where there is nothing else.
+        """
         if not self.valid.any():
             return [(0.0, 1.0)] * self.sums.shape[-1]
-        values = self.means[self.valid]
+        clear = self.valid & ~np.isin(self.classes, hidden)
+        values = self.means[clear if clear.any() else self.valid]
         return [(float(low), float(high)) for low, high in np.percentile(values, (2, 98), axis=0).T]
 
     def picture(self, limits: Sequence[tuple[float, float]] | None = None) -> Array:

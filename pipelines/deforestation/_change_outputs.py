@@ -322,7 +322,7 @@ def _assets(found: Changed) -> dict[str, dict[str, Any]]:
 
 
 def _draw(path: Path, pair: Compared, model: MapModel, found: Changed, views: _Views) -> None:
-    limits = views.before.limits()
+    limits = views.before.limits((_change_raster.NODATA, _change_raster.CLOUD))
     before, after = views.before.picture(limits), views.after.picture(limits)
     by_name = {one.name: one for one in found.counts}
     votes = views.before.votes
