@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fieldsight.datasets import _whole_image
 from fieldsight.datasets.dicom.pixels import AIR, LOWEST
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
@@ -20,7 +21,6 @@ ENDINGS: dict[str, Literal["mhd", "nifti"]] = {
     ".mha": "mhd",
 }
 LARGEST_VOLUME = 2**33  # voxels
-LARGEST_HEADER = 2**16  # bytes of an .mhd
 
 
 def kind(name: str) -> Literal["mhd", "nifti"] | None:
@@ -46,18 +46,12 @@ def voxels_beside(path: Path) -> str | None:
     """
     if path.suffix.lower() != ".mhd":
         return None
-    with path.open("rb") as file:
-        head = file.read(LARGEST_HEADER).decode("latin-1")
-    for line in head.splitlines():
-        key, _, value = line.partition("=")
-        if key.strip().lower() == "elementdatafile":
-            name = value.strip()
-            if name.upper() in ("LOCAL", ""):
-                return None
-            if PurePosixPath(name).name != name or "\\" in name or "%" in name or name == "LIST":
-                raise ValueError("voxels in another folder")
-            return name
-    return None
+    name = _whole_image.metaimage_header(path)[0].get("elementdatafile", "")
+    if name.upper() in ("LOCAL", ""):
+        return None
+    if PurePosixPath(name).name != name or "\\" in name or "%" in name or name == "LIST":
+        raise ValueError("voxels in another folder")
+    return name
 
 
 def size(path: str | Path) -> tuple[int, int, int]:
@@ -84,12 +78,12 @@ def read(path: Path, name: str, series_uid: str) -> Volume:
     """
     reader, shape = _information(path, name)
     try:
+        missing = _whole_image.missing_voxels(path)
+        if missing:
+            raise _broken(name, missing)
         image = reader.Execute()
-    except (RuntimeError, MemoryError) as error:
-        raise DataError(
-            f"{name}: a whole image file was needed. Received: one whose voxels can't be read "
-            "(truncated, or without the file beside it). Copy it again."
-        ) from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise _broken(name, "what ITK can't read") from error
     import SimpleITK as sitk  # noqa: N813
 
     values = sitk.GetArrayFromImage(image).reshape(shape)
@@ -103,6 +97,13 @@ def read(path: Path, name: str, series_uid: str) -> Volume:
     hounsfield = _hounsfield(values, name, notes)
     notes += thick_slices(float(np.linalg.norm(affine[:3, 0])))
     return Volume(hounsfield, affine, name=name, series_uid=series_uid, notes=tuple(notes))
+
+
+def _broken(name: str, voxels: str) -> DataError:
+    return DataError(
+        f"{name}: a whole image file was needed. Received: of its voxels {voxels}. Copy it again, "
+        "with the file beside it where there is one."
+    )
 
 
 def _information(path: Path, name: str = "") -> tuple[Any, tuple[int, int, int]]:

@@ -324,16 +324,39 @@ def test_masks_pictures_and_series_of_volumes_are_refused(tmp_path: Path) -> Non
         scans.read(searched.found[0])
 
 
-@pytest.mark.parametrize("what", ["truncated", "without voxels"])
-def test_a_damaged_image_file_is_told(tmp_path: Path, what: str) -> None:
-    sitk.WriteImage(image(), str(tmp_path / "x.mhd"))
-    raw = tmp_path / "x.raw"
-    if what == "truncated":
-        raw.write_bytes(raw.read_bytes()[:100])
-    else:
-        raw.unlink()
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("header", ["x.mhd", "x.mha", "x.nii", "x.nii.gz", "big.nii.gz"])
+def test_a_file_without_all_its_voxels_is_told_by_us_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], header: str, packed: bool
+) -> None:
+    # ITK takes what is missing of a NIfTI file for zeros, and complains of MetaImage by itself.
+    made = image(kind="float64") if header.startswith("big") else image()
+    sitk.WriteImage(made, str(tmp_path / header), packed)
     (found,) = scans.find([tmp_path])
-    with pytest.raises(DataError, match="a whole image file was needed"):
+    scans.read(found)
+    file = sorted(tmp_path.iterdir())[-1]  # x.raw or x.zraw, after x.mhd
+    whole = file.read_bytes()
+    for part in (whole[: len(whole) * 2 // 3], b"" if file.name != header else whole[:-40]):
+        file.write_bytes(part)
+        with pytest.raises(DataError, match=r"a whole image file was needed.* of its voxels"):
+            scans.read(found)
+    if file.name != header:
+        file.unlink()
+        with pytest.raises(DataError, match="none: the file that its header names isn't there"):
+            scans.read(found)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("header", ["x.mhd", "x.mha", "x.nii.gz"])
+def test_a_damaged_byte_of_a_packed_file_is_told(tmp_path: Path, header: str) -> None:
+    noise = np.random.default_rng(0).integers(-1000, 400, (30, 40, 50)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(tmp_path / header), True)
+    (found,) = scans.find([tmp_path])
+    file = sorted(tmp_path.iterdir())[-1]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="what is compressed breaks off, or is damaged"):
         scans.read(found)
 
 
