@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,32 +156,83 @@ class Raster:
 class Probabilities:
     """The sink of a mapper's answers, and their reader: `STEPS` steps a probability, 255 nodata.
 
+    What is given is written by a thread, while the model runs on; `flush` waits for it.
+
     Args:
         raster: of uint8, a band a class.
+        logits: whether logits are given, and not probabilities.
     """
 
-    def __init__(self, raster: Raster) -> None:
+    def __init__(self, raster: Raster, *, logits: bool = False) -> None:
         self.raster, self.grid, self.shape = raster, raster.grid, raster.shape
+        self.logits = logits
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="raster")
+        self._waiting: deque[Future[None]] = deque()
 
     def write(self, slices: tuple[slice, ...], piece: Array) -> None:
-        """Write probabilities `(rows, columns, classes)`, NaN where there are no data."""
-        with np.errstate(invalid="ignore"):
-            steps = (piece * np.float32(STEPS) + np.float32(0.5)).astype(np.uint8)
-        lost = np.isnan(piece[..., 0])
-        if lost.any():
-            steps[lost] = NODATA_SHARE
-        self.raster.write(slices, steps)
+        """Write `(rows, columns, classes)` float32, NaN where there are no data.
+
+        The array is the sink's from then on, and may not be changed.
+
+        Raises:
+            DataError: if an earlier piece couldn't be written.
+        """
+        self._wait(leave=1)
+        self._waiting.append(self._pool.submit(self._write, slices, piece))
+
+    def flush(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            DataError: if it can't be written.
+        """
+        self._wait()
+        self.raster.flush()
+
+    def close(self) -> None:
+        """Let the thread end; what it has not written yet is left."""
+        self._pool.shutdown(cancel_futures=True)
 
     def read(self, slices: tuple[slice, ...]) -> Array:
         """`(rows, columns, classes)` float32 from 0 to 1, NaN where there are no data."""
+        self._wait()
         steps = self.raster.read(slices)
         found: Array = steps.astype(np.float32) / np.float32(STEPS)
         found[steps[..., 0] == NODATA_SHARE] = np.nan
         return found
 
-    def classes(self, slices: tuple[slice, ...]) -> Array:
-        """`(rows, columns)` uint8: 1 + the likeliest class, the first of equals; 0 for nodata."""
-        return classes_of(self.raster.read(slices))
+    def _wait(self, leave: int = 0) -> None:
+        while len(self._waiting) > leave:
+            self._waiting.popleft().result()
+
+    def _write(self, slices: tuple[slice, ...], piece: Array) -> None:
+        planes = np.array(np.moveaxis(piece, -1, 0), np.float32, order="C")
+        lost = np.isnan(planes[0])
+        if self.logits:
+            softmax(planes)
+        planes *= np.float32(STEPS)
+        planes += np.float32(0.5)
+        with np.errstate(invalid="ignore"):
+            steps = planes.astype(np.uint8)
+        if lost.any():
+            steps[:, lost] = NODATA_SHARE
+        self.raster.write(slices, np.moveaxis(steps, 0, -1))
+
+
+def softmax(planes: Array) -> None:
+    """Make logits `(classes, rows, columns)` float32 probabilities, in place.
+
+    Plane by plane: along a short last axis NumPy and TensorFlow take several times as long.
+    """
+    largest = planes[0].copy()
+    for plane in planes[1:]:
+        np.maximum(largest, plane, out=largest)
+    planes -= largest
+    np.exp(planes, out=planes)
+    total = planes[0].copy()
+    for plane in planes[1:]:
+        total += plane
+    planes /= total
 
 
 def classes_of(steps: Array) -> Array:

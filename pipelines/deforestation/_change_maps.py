@@ -39,13 +39,15 @@ def of_classes(probabilities: Array, classes: Classes) -> tuple[Array, Array]:
 class _Kept:
     """A sink that keeps the probabilities of forest and of cleared land."""
 
-    def __init__(self, shape: tuple[int, ...], classes: Classes) -> None:
-        self.classes = classes
+    def __init__(self, shape: tuple[int, ...], model: MapModel) -> None:
+        self.model, self.classes = model, _change_rule.classes_of(model.classes)
         self.forest, self.cleared = (np.zeros(shape[:2], np.float32) for _ in range(2))
 
     def write(self, slices: Slices, piece: Array) -> None:
         """Take a piece of the answer."""
-        self.forest[slices], self.cleared[slices] = of_classes(piece, self.classes)
+        self.forest[slices], self.cleared[slices] = of_classes(
+            self.model.shares(piece), self.classes
+        )
 
 
 def in_memory(scene: Scene, model: MapModel) -> tuple[Array, Array]:
@@ -62,7 +64,7 @@ def in_memory(scene: Scene, model: MapModel) -> tuple[Array, Array]:
         CommandError: if the scene doesn't fit the model.
     """
     view = _map_model.fitting(scene, model, allow_simulated=True)
-    sink = _Kept(view.shape, _change_rule.classes_of(model.classes))
+    sink = _Kept(view.shape, model)
     windows.predict(
         _map_model.Source(view, model), model.run, window=_map.window_of(model), batch_size=1,
         sink=sink,

@@ -154,24 +154,25 @@ def probabilities(
 
     size = window or window_of(model)
     raster = _begun(view, scene, model, work, size)
-    try:
-        windows.predict(
-            _map_model.Source(view, model), model.run, window=size, batch_size=1,
-            sink=Probabilities(raster), at_once=True, state=work / STATE,
-            done=lambda _: raster.flush(), progress=tell(f"mapping {scene.name}"),
-        )  # fmt: skip
-    except ValueError as error:
-        raster.close()
-        raise CommandError(f"--window: {error}") from error
-    except RuntimeError as error:
-        raster.close()
-        # A window that can't be read: the reader's own words are the cause.
-        if isinstance(error.__cause__, DataError):
-            raise error.__cause__ from error
-        raise
-    except BaseException:
-        raster.close()
-        raise
+    sink = Probabilities(raster, logits=model.logits)
+    with contextlib.ExitStack() as failing:
+        failing.callback(raster.close)
+        failing.callback(sink.close)
+        try:
+            windows.predict(
+                _map_model.Source(view, model), model.run, window=size, batch_size=1, sink=sink,
+                at_once=True, state=work / STATE, done=lambda _: sink.flush(),
+                progress=tell(f"mapping {scene.name}"),
+            )  # fmt: skip
+        except ValueError as error:
+            raise CommandError(f"--window: {error}") from error
+        except RuntimeError as error:
+            # A window that can't be read: the reader's own words are the cause.
+            if isinstance(error.__cause__, DataError):
+                raise error.__cause__ from error
+            raise
+        failing.pop_all()
+    sink.close()
     return raster
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fieldsight.datasets.findings import Provenance
 from fieldsight.datasets.grids import Slices
+from fieldsight.datasets.maps.rasters import softmax
 from fieldsight.pipelines import _environment
 from fieldsight.pipelines._errors import CommandError
 
@@ -30,7 +31,6 @@ MAKE_WITH = (
 SIMULATED = ("simulated-quick", "simulated-full", "simulated")  # data that no real model has seen
 NEEDED = ("bands", "units", "classes")  # of a card's facts
 AS_FINE = 1.25  # times coarser or finer than what it was trained on, at most, a scene may be
-EXACT = 2e-2  # of a probability: four of the steps that are stored
 DISCLAIMER = (
     "Mapped, not estimated: hectares are counted on the map, with its errors; `fieldsight "
     "deforestation assess` estimates them from a sample that is read by an interpreter."
@@ -43,7 +43,8 @@ class MapModel:
 
     Attributes:
         run: from `(n, rows, columns, bands)` float32 in `units` to `(n, rows, columns, classes)`
-            probabilities; keeps its network as `model`.
+            logits or probabilities; keeps its network as `model`.
+        logits: whether it answers logits.
         bands: that it takes, in its order.
         units: "reflectance" or "digital numbers".
         ground_sampling_distance_m: that it was trained on; None where that isn't known.
@@ -55,6 +56,7 @@ class MapModel:
     """
 
     run: Callable[[Array], Any]
+    logits: bool
     bands: tuple[str, ...]
     units: str
     ground_sampling_distance_m: float | None
@@ -63,6 +65,13 @@ class MapModel:
     provenance: Provenance
     simulated: bool
     key: str
+
+    def shares(self, answer: Array) -> Array:
+        """Probabilities `(rows, columns, classes)` float32 of what `run` answered; NaN stays."""
+        planes = np.array(np.moveaxis(answer, -1, 0), np.float32, order="C")
+        if self.logits:
+            softmax(planes)
+        return np.moveaxis(planes, 0, -1)
 
 
 def load(found: ModelFile, runtime: Runtime = "auto", *, average: bool = False) -> MapModel:
@@ -130,10 +139,11 @@ def of_network(
             f"card says. Received: a network from {tuple(network.inputs[0].shape)} to {shape}. "
             f"{MAKE_WITH} makes one."
         )
-    run = predictor(_answering_probabilities(network, facts), runtime, tolerance=EXACT)
+    run = predictor(network, runtime, tolerance=_mapper.EXACT)
     side = facts.get("ground_sampling_distance_m")
     return MapModel(
         run=_mapper.averaged(run) if average else run,
+        logits=facts.get("output", "logits") == "logits",
         bands=bands,
         units=str(facts["units"]),
         ground_sampling_distance_m=None if side is None else float(side),
@@ -143,16 +153,6 @@ def of_network(
         simulated=provenance.simulated,
         key=f"{_key(network)}{'-averaged' * average}",
     )
-
-
-def _answering_probabilities(network: Any, facts: Mapping[str, Any]) -> Any:
-    """The network with its last step inside, where the runtime makes it fast."""
-    import keras
-
-    if facts.get("output", "logits") == "probabilities":
-        return network
-    shares = keras.layers.Softmax(dtype="float32", name="probabilities")(network.outputs[0])
-    return keras.Model(network.inputs, shares, name=f"{network.name}_probabilities")
 
 
 def _outlined(classes: tuple[str, ...], facts: Mapping[str, Any]) -> tuple[int, ...]:
