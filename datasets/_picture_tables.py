@@ -20,7 +20,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "group": ("flight", "video", "group"),
     "split": ("split",),
 }  # fmt: skip
-_SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test", "": "train"}
+_SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,12 @@ def load(path: Path, form: Form, *, radius_px: float | None = None) -> AnimalSet
     names = {picture: picture.relative_to(root).as_posix() for picture in sorted(headers)}
     grouped = _marks.groups(list(names.values()), groups, diary)
     classes = _marks.in_order(mark.label for picture in names for mark in marks[picture])
+    simulated = _marks.is_simulated(root)
     frames = tuple(
         _marks.frame(
             name, marks[picture], classes, diary, path=picture, group=grouped[name],
             size=headers[picture].size, points=radius_px is not None,
-            simulated=_marks.is_simulated(root),
+            simulated=simulated,
         )
         for picture, name in names.items()
     )  # fmt: skip
@@ -131,8 +132,9 @@ def _read(
         name = album.name(picture)
         if called["group"] and row.text(called["group"], ""):
             groups[name] = row.text(called["group"])
-        if called["split"] and row.text(called["split"], "") in ("train", "val", "test"):
-            sides[name] = _SIDES[row.text(called["split"])]
+        side = _SIDES.get(row.cells.get(called["split"] or "", "").lower())
+        if side is not None:
+            sides[name] = side
         mark = _mark(row, needed[1:], label_column, form, diary)
         if mark is not None:
             rows.append(mark)

@@ -6,7 +6,7 @@
 
 No heading; left and top from 0; frame numbers are those at the end of pictures' names and need not
 start at 0. Frames without rows are empty. Species -1 is unknown: a region that is neither right nor
-wrong, unless its class says that it is a human.
+wrong, unless its class says that it is a human. The simulator has vehicles besides, species 9.
 """
 
 import csv
@@ -57,9 +57,7 @@ def _is_part(folder: Path) -> bool:
     pictures, tables = folder / "images", folder / "annotations"
     if not pictures.is_dir() or not any(tables.glob("*.csv")):
         return False
-    return any((pictures / table.stem).is_dir() for table in tables.glob("*.csv")) or not any(
-        pictures.glob("*.*")
-    )
+    return any(each.is_dir() for each in pictures.iterdir())  # a folder a video
 
 
 def load(folder: Path) -> AnimalSet:

@@ -16,7 +16,7 @@ import numpy as np
 import yaml  # type: ignore[import-untyped]
 
 from fieldsight.datasets import _marks
-from fieldsight.datasets._marks import Album, Diary, Mark
+from fieldsight.datasets._marks import Diary, Mark
 from fieldsight.datasets.animals import AnimalSet, Side
 from fieldsight.datasets.box_forms import from_normalised
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
@@ -54,7 +54,6 @@ def load(path: Path) -> AnimalSet:
     plan = _plan(path)
     diary = Diary()
     diary.failures.update(plan.failures)
-    album = Album(plan.root)
     headers = _marks.headers(sorted(plan.pictures), lambda each: _name(each, plan.root), diary)
     marks: dict[Path, list[Mark]] = {}
     unlabelled = 0
@@ -78,11 +77,12 @@ def load(path: Path) -> AnimalSet:
     known = [plan.names[number] for number in sorted(plan.names)]
     labels = [mark.label for each in marks.values() for mark in each]
     classes = tuple(dict.fromkeys(known)) or _marks.in_order(labels)
+    simulated = _marks.is_simulated(plan.root)
     frames = tuple(
         _marks.frame(
             names[picture], marks[picture], classes, diary, path=picture,
             group=grouped[names[picture]], size=headers[picture].size,
-            simulated=_marks.is_simulated(album.root),
+            simulated=simulated,
         )
         for picture in sorted(headers)
     )  # fmt: skip
