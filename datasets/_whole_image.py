@@ -1,6 +1,6 @@
-"""Whether all voxels of an image file are there: ITK takes what is missing or damaged for zeros.
+"""Whether an image file is whole: ITK takes voxels that are missing or damaged for zeros.
 
-And where it does notice, it writes to the terminal by itself. So it is asked only for whole files.
+Where it does notice, it writes to the terminal by itself. So it is asked only for whole files.
 """
 
 import gzip
@@ -9,13 +9,30 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 LARGEST_HEADER = 2**16  # bytes of a MetaImage's
 AT_ONCE = 2**20
 BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG_LONG": 8,
          "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}  # fmt: skip  # not LONG: ask the machine
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 NIFTI_1, NIFTI_2 = 348, 540  # bytes of a header, which is its first number
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file begins as a MetaImage or, by its ending, as a NIfTI file does.
+
+    Raises:
+        OSError: if it can't be opened.
+    """
+    if path.suffix.lower() in (".mhd", ".mha"):
+        words, _ = metaimage_header(path)
+        return {"ndims", "dimsize", "elementtype", "elementdatafile"} <= words.keys()
+    try:
+        with _opened(path) as file:
+            return _nifti_bytes(file.read(NIFTI_2)) > 0
+    except _DAMAGE:
+        return False
 
 
 def missing_voxels(path: Path) -> str:
@@ -33,7 +50,7 @@ def missing_voxels(path: Path) -> str:
         if path.suffix.lower() in (".mhd", ".mha"):
             return _of_metaimage(path)
         return _of_nifti(path)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except _DAMAGE:
         return "a part: what is compressed breaks off, or is damaged"
 
 
@@ -87,16 +104,18 @@ def _unpacked(file: BinaryIO) -> int:
     return there
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A NIfTI file, unpacked while it is read if it is packed, whatever its name."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb")
+
+
 def _of_nifti(path: Path) -> str:
-    with path.open("rb") as plain:
-        is_packed = plain.read(2) == b"\x1f\x8b"
-    if not is_packed:
-        with path.open("rb") as file:
-            return _short(path.stat().st_size, _nifti_bytes(file.read(NIFTI_2)))
-    with gzip.open(path) as unpacked:
-        head = unpacked.read(NIFTI_2)
+    with _opened(path) as file:
+        head = file.read(NIFTI_2)
         there = len(head)
-        while part := unpacked.read(AT_ONCE):
+        while part := file.read(AT_ONCE):
             there += len(part)
     return _short(there, _nifti_bytes(head))
 
@@ -114,6 +133,8 @@ def _nifti_bytes(head: bytes) -> int:
             (start,) = struct.unpack_from(f"{order}q", head, 168)
         else:
             continue
+        if not 1 <= sides[0] <= 7 or min(sides[1 : 1 + sides[0]]) < 1 or not 0 <= start < 2**62:
+            return 0
         return int(start) + math.prod(sides[1 : 1 + sides[0]]) * bits // 8
     return 0
 

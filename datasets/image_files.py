@@ -113,9 +113,11 @@ def _information(path: Path, name: str = "") -> tuple[Any, tuple[int, int, int]]
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
+        if not _whole_image.has_header(path):
+            raise RuntimeError("no header")
         reader.SetImageIO("MetaImageIO" if kind(path.name) == "mhd" else "NiftiImageIO")
         reader.ReadImageInformation()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise DataError(
             f"{name}: a MetaImage or NIfTI file was needed. Received: a header that ITK can't "
             f"read{_reason(error)}. Copy or convert it again."
@@ -142,7 +144,7 @@ def _information(path: Path, name: str = "") -> tuple[Any, tuple[int, int, int]]
     return reader, shape
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: RuntimeError | OSError) -> str:
     text = str(error)
     return " (axes that aren't at right angles)" if "orthonormal" in text else ""
 

@@ -324,13 +324,19 @@ def test_masks_pictures_and_series_of_volumes_are_refused(tmp_path: Path) -> Non
         scans.read(searched.found[0])
 
 
+def noise(kind: str) -> sitk.Image:
+    """As large as what ITK unpacks at once to read a header alone."""
+    values = np.random.default_rng(0).integers(-1000, 400, (60, 80, 90))
+    return sitk.GetImageFromArray(values.astype(kind))
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("header", ["x.mhd", "x.mha", "x.nii", "x.nii.gz", "big.nii.gz"])
 def test_a_file_without_all_its_voxels_is_told_by_us_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], header: str, packed: bool
 ) -> None:
     # ITK takes what is missing of a NIfTI file for zeros, and complains of MetaImage by itself.
-    made = image(kind="float64") if header.startswith("big") else image()
+    made = noise("float64" if header.startswith("big") else "int16")
     sitk.WriteImage(made, str(tmp_path / header), packed)
     (found,) = scans.find([tmp_path])
     scans.read(found)
@@ -347,10 +353,20 @@ def test_a_file_without_all_its_voxels_is_told_by_us_alone(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["x.mhd", "x.mha", "x.nii", "x.nii.gz"])
+@pytest.mark.parametrize("content", [b"", b"hello\n", bytes(range(256)) * 9, b"\x1f\x8b" * 99])
+def test_what_is_no_image_file_is_told_by_us_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (refused,) = scans.search([tmp_path]).refused
+    assert "a MetaImage or NIfTI file was needed" in refused.refused
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("header", ["x.mhd", "x.mha", "x.nii.gz"])
 def test_a_damaged_byte_of_a_packed_file_is_told(tmp_path: Path, header: str) -> None:
-    noise = np.random.default_rng(0).integers(-1000, 400, (30, 40, 50)).astype(np.int16)
-    sitk.WriteImage(sitk.GetImageFromArray(noise), str(tmp_path / header), True)
+    sitk.WriteImage(noise("int16"), str(tmp_path / header), True)
     (found,) = scans.find([tmp_path])
     file = sorted(tmp_path.iterdir())[-1]
     content = bytearray(file.read_bytes())
