@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fieldsight.datasets.simulated import lung
+from fieldsight.pipelines._console import bar
 from fieldsight.pipelines._files import check_output_folder
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ MOST_PROCESSES = 8
 def simulate(settings: Simulate) -> int:
     """Write the patients that aren't there whole; returns the exit code, 0."""
     check_output_folder("--out", settings.out)
-    with _bar(f"simulating {settings.count} patients") as told:
+    with bar(f"simulating {settings.count} patients") as told:
         lung.write(
             settings.out,
             settings.seed,
@@ -38,24 +36,3 @@ def simulate(settings: Simulate) -> int:
         "DICOM series in dicom/, LUNA16's tables beside it"
     )
     return 0
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal; elsewhere, nothing."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -6,7 +6,8 @@ Checked against a real scan (lung tissue's Hounsfield units and noise), LUNA16's
 the volume of real lungs in tests/datasets/test_simulated_lung_realism.py.
 """
 
-from fieldsight.datasets.simulated.lung._layout import MANIFEST, MASK, write
+from fieldsight.datasets.simulated._writing import MANIFEST
+from fieldsight.datasets.simulated.lung._layout import MASK, write
 from fieldsight.datasets.simulated.lung._patient import VERSION, Patient, patient
 from fieldsight.datasets.simulated.lung._scanner import Detail, Setting
 

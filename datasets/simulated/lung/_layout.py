@@ -1,18 +1,12 @@
 """A folder of simulated patients: DICOM series, and tables as LUNA16 has them."""
 
-import contextlib
 import csv
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +15,11 @@ import numpy as np
 
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.files import write_atomically
+from fieldsight.datasets.simulated._writing import MANIFEST, check, clear, made
 from fieldsight.datasets.simulated.lung._dicom import uid, write_series
 from fieldsight.datasets.simulated.lung._patient import VERSION, patient
 from fieldsight.datasets.simulated.lung._scanner import Detail, Setting, field_of_view
 
-MANIFEST = "SIMULATED.json"
-_ABANDONED_S = 600.0
 MASK = "labels"  # the array's name in masks/<seriesuid>.npz
 _HEADERS = {
     "annotations.csv": ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"),
@@ -79,9 +72,9 @@ def write(
         )
     root = Path(folder).expanduser()
     what = {"seed": seed, "detail": detail, "setting": setting, "version": VERSION}
-    _check(root, what)
+    check(root, what, "patients")
     root.mkdir(parents=True, exist_ok=True)
-    _clear(root)
+    clear(root)
     manifest = {**what, "first": first, "count": count}
     # First of all: nothing that is there, not even half a set, may be taken for real.
     write_atomically(root / MANIFEST, json.dumps({**manifest, "whole": False}, indent=1).encode())
@@ -92,8 +85,9 @@ def write(
     there = count - len(missing)
     if progress:
         progress(there, count)
+    needs = "a patient in full detail takes 0.7 GB"
     jobs = [(str(root), seed, number, detail, setting) for number in missing]
-    for done, _ in enumerate(_made(jobs, processes), there + 1):
+    for done, _ in enumerate(made(_one, jobs, processes, needs), there + 1):
         if progress:
             progress(done, count)
     # Those of earlier calls too: a series without labels would pass for one without nodules.
@@ -101,87 +95,6 @@ def write(
     _tables(root, records)
     manifest.update(first=records[0]["number"], count=len(records), whole=True)
     write_atomically(root / MANIFEST, json.dumps(manifest, indent=1).encode())
-
-
-def _clear(root: Path) -> None:
-    """Remove what an ended call left half; another call's, at this moment, is younger."""
-    for leftover in root.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _check(root: Path, what: dict[str, Any]) -> None:
-    try:
-        there = json.loads((root / MANIFEST).read_text("utf-8"))
-    except FileNotFoundError:
-        if root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
-            raise DataError(
-                f"{root}: an empty folder or one of simulated patients was needed. Received: one "
-                f"with other files. Name another."
-            ) from None
-        return
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{root / MANIFEST}: needs to be JSON. Received: {error}. Name another folder."
-        ) from error
-    other = {key: there.get(key) for key in what} if isinstance(there, dict) else {}
-    if other != what:
-        raise DataError(
-            f"{root}: a folder of the same patients was needed, {_told(what)}. Received: "
-            f"{_told(other)}. Name another folder."
-        )
-
-
-def _told(what: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in what.items()) or "no object"
-
-
-def _made(jobs: list[tuple[str, int, int, Detail, Setting]], processes: int) -> Iterator[int]:
-    if processes == 1 or len(jobs) < 4:
-        for job in jobs:
-            yield _one(job)
-        return
-    # Not forked: threads of whoever calls, such as TensorFlow's, wouldn't survive it.
-    context = multiprocessing.get_context("spawn")
-    with (
-        _one_thread(),
-        ProcessPoolExecutor(
-            min(processes, len(jobs)), mp_context=context, initializer=_leave_to_parent
-        ) as pool,
-    ):
-        try:
-            for future in as_completed([pool.submit(_one, job) for job in jobs]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"{jobs[0][0]}: processes that make patients were needed. Received: one was ended "
-                "from outside, as happens where memory is short (a patient in full detail takes "
-                "0.7 GB). The same call goes on; name fewer processes."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _leave_to_parent() -> None:
-    """Ctrl-C goes to every process of a terminal; the parent alone answers to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Workers' libraries get one thread each: there are as many workers as there are cores."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _one(job: tuple[str, int, int, Detail, Setting]) -> int:
