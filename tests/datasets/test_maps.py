@@ -24,13 +24,19 @@ from PIL import Image
 from rasterio.crs import CRS
 from rasterio.features import shapes
 from rio_cogeo import cog_validate
-from scipy import ndimage
+from scipy import ndimage, special
 
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.findings import Provenance
 from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.maps import colours, hectares, places, polygons, qgis, quicklook, stac
-from fieldsight.datasets.maps.rasters import Probabilities, Raster, row_blocks, write_cog
+from fieldsight.datasets.maps.rasters import (
+    Probabilities,
+    Raster,
+    classes_of,
+    row_blocks,
+    write_cog,
+)
 
 MADE = Provenance(
     model="a mapper v3", trained_on="somewhere", simulated=True, disclaimer="Mapped.",
@@ -133,8 +139,33 @@ def test_probabilities_come_back_to_half_a_step_and_nodata_as_nodata(tmp_path: P
         assert np.isnan(back[3, 4]).all()
         assert back[5, 6].tolist() == [1, 0, 0]
         assert np.nanmax(np.abs(back - piece)) <= 0.5 / 200 + 1e-6
-        classes = sink.classes(everywhere)
+        classes = classes_of(raster.read(everywhere))
+        sink.close()
     assert (classes[3, 4], classes[5, 6]) == (0, 1)  # D-4: nodata stays nodata
+
+
+def test_logits_become_probabilities(tmp_path: Path) -> None:
+    logits = np.random.default_rng(2).normal(0, 30, (40, 50, 4)).astype(np.float32)
+    logits[7, 7] = np.nan
+    everywhere = (slice(0, 40), slice(0, 50))
+    with Raster.create(tmp_path / "a.tif", grid_at("UTM", 40, 50), "abcd", nodata=255) as raster:
+        sink = Probabilities(raster, logits=True)
+        sink.write(everywhere, logits.copy())
+        sink.flush()
+        back = sink.read(everywhere)
+        sink.close()
+    expected = special.softmax(logits, axis=-1)
+    assert np.nanmax(np.abs(back - expected)) <= 0.5 / 200 + 1e-6
+    assert np.argwhere(np.isnan(back[..., 0])).tolist() == [[7, 7]]
+
+
+def test_what_the_thread_could_not_write_is_told_at_the_flush(tmp_path: Path) -> None:
+    with Raster.create(tmp_path / "a.tif", grid_at("UTM", 40, 50), "ab", nodata=255) as raster:
+        sink = Probabilities(raster)
+        sink.write((slice(0, 40), slice(0, 50)), np.zeros((40, 50, 3), np.float32))
+        with pytest.raises((DataError, ValueError)):
+            sink.flush()
+        sink.close()
 
 
 KILLED = """
