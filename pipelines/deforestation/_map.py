@@ -120,7 +120,7 @@ def map_scene(
                 work / DONE, scene, model, raster, areas=areas, least_ha=min_ha, tell=tell
             )
         _map_outputs.move(work / DONE, out)
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)  # the lock is open: not every system deletes it
     return mapped
 
 
