@@ -31,7 +31,8 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 APPLICATION = "deforestation-map"  # of the card, for `_tracking.find_model`
 OFFSET = 21_000_063  # of the seed: the tagger's is another
-MOMENTUM = 0.98  # of the normalisation's running statistics
+# Of the normalisation's running statistics: a share of all steps, and what a step changes of them.
+SETTLED, FORGOTTEN = 8, (0.02, 0.2)
 DICE = 0.5  # times soft Dice beside the cross-entropy
 MEASURED = 200_000  # pixels of a field at most for statistics, of all for the temperature
 TEMPERATURES = (0.5, 10.0)
@@ -142,10 +143,12 @@ def build(
         (None, None, bands), num_classes, filters=recipe.filters, depth=recipe.depth,
         normalization=True, dropout=recipe.dropout,
     )  # fmt: skip
+    steps = recipe.steps * recipe.training.epochs
     for layer in body.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # Scenes differ more than the few of a batch tell: what mapping uses is of many.
-            layer.momentum = MOMENTUM
+            # Scenes differ more than the few of a batch tell: the running statistics that mapping
+            # uses are of many batches, but for a short training of its end.
+            layer.momentum = 1 - float(np.clip(SETTLED / steps, *FORGOTTEN))
     return keras.Model(inputs, body(x), name="mapper")
 
 
