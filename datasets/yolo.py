@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from fieldsight.datasets import _marks
 from fieldsight.datasets._marks import Diary, Mark
