@@ -7,6 +7,7 @@ place of take-off, the column is `height_above_takeoff_m`. `altitude_m` is above
 pitch the camera looks straight down, without roll it is level.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,10 +71,10 @@ def read(path: Path, *, gap_s: float = GAP_S) -> Telemetry:
             failures.append(said)
     check_any(str(path), poses, failures)
     times, frames, names = zip(*keys, strict=True)
-    if by == "time_s" and any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if by == "time_s" and any(b <= a for a, b in itertools.pairwise(times)):
         raise DataError(
             f"{path}: times that grow from row to row were needed. Received: "
-            f"{next(b for a, b in zip(times, times[1:], strict=False) if b <= a)} after a later "
+            f"{next(b for a, b in itertools.pairwise(times) if b <= a)} after a later "
             "one. Sort the rows, and give each flight a file."
         )
     return Telemetry(
