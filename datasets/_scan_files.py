@@ -14,7 +14,8 @@ from fieldsight.datasets.dicom.headers import DAMAGE, Source, on_disk, quietly
 from fieldsight.datasets.errors import DataError
 
 INDEX = "DICOMDIR"
-COMPANIONS = (".raw", ".zraw", ".img")  # voxels beside an .mhd; no files by themselves
+# Voxels beside an .mhd, and tables and outlines beside scans: no files by themselves.
+COMPANIONS = (".raw", ".zraw", ".img", ".csv", ".json", ".xml", ".npz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +35,29 @@ class Place:
     archive: Archive | None = None
 
 
-def places(paths: Iterable[str | os.PathLike[str]], notes: list[str]) -> Iterator[Place]:
+def places(
+    paths: Iterable[str | os.PathLike[str]], notes: list[str], failures: dict[str, str]
+) -> Iterator[Place]:
     """The files at these paths, each once, in the order of their names.
 
     Args:
         paths: files, folders, archives, DICOMDIRs.
-        notes: what couldn't be opened is added to them.
+        notes: what was passed over in them is added to these.
+        failures: why a path, or an archive below it, can't be used, by the path's number: its
+            name may be a patient's.
     """
     seen: set[tuple[int, int]] = set()
-    for given in paths:
-        path = Path(given).expanduser()
+    for number, given in enumerate(paths, 1):
+        path, name = Path(given).expanduser(), f"path {number}"
         if path.is_dir():
             listed: Iterable[str] = _walked(os.fspath(path), notes)
         elif path.is_file():
             listed = _indexed(path, notes) if path.name.upper() == INDEX else [os.fspath(path)]
         else:
-            notes.append("a path that was given isn't there, or can't be read")
+            failures[name] = (
+                f"{name} of those given: a file or a folder was needed. Received: one that isn't "
+                "there, or may not be looked at. Correct it."
+            )
             continue
         for file in listed:
             try:
@@ -59,7 +67,7 @@ def places(paths: Iterable[str | os.PathLike[str]], notes: list[str]) -> Iterato
                 continue
             if (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
-                yield from _of_file(file, notes)
+                yield from _of_file(file, notes, failures, name)
 
 
 def _walked(root: str, notes: list[str]) -> Iterator[str]:
@@ -86,7 +94,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _of_file(file: str, notes: list[str]) -> Iterator[Place]:
+def _of_file(file: str, notes: list[str], failures: dict[str, str], name: str) -> Iterator[Place]:
     path = Path(file)
     ending = image_files.kind(path.name)
     if ending is not None:
@@ -95,7 +103,8 @@ def _of_file(file: str, notes: list[str]) -> Iterator[Place]:
         try:
             yield from _of_archive(path, notes)
         except DataError as error:
-            notes.append(str(error))
+            name = f"{name}, archive {1 + sum(each.startswith(name) for each in failures)}"
+            failures[name] = f"{name}: {error}"
     elif path.suffix.lower() not in COMPANIONS:
         yield Place(on_disk(file), path.resolve().parent.name, "dicom")
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import THICKEST_MM, Volume
+from fieldsight.datasets.volume import DOMAIN, Volume, thick_slices
 
 COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "probability")  # LUNA16's submission form
 DISCLAIMER = "For research only: not a medical device, not for diagnosis. Unverified by a reader."
@@ -111,13 +111,8 @@ def marks(volume: Volume, provenance: Provenance) -> tuple[str, ...]:
 
 def cautions(volume: Volume) -> tuple[str, ...]:
     """What of a scan's grid lies outside what models have learned from, a sentence each (L-15)."""
-    spacing = volume.spacing_mm[0]
-    if spacing <= THICKEST_MM or any("LUNA16's domain" in note for note in volume.notes):
-        return ()  # the reader has said it
-    return (
-        f"slices {spacing:.4g} mm apart: over {THICKEST_MM} mm is outside LUNA16's domain, and "
-        "small nodules may not be seen",
-    )
+    said = tuple(note for note in volume.notes if DOMAIN in note)
+    return said or thick_slices(volume.spacing_mm[0], max(volume.spacing_mm[1:]))
 
 
 def submission(rows: Iterable[tuple[str, Sequence[float], float]]) -> str:
@@ -179,11 +174,13 @@ def write_json(
             "coordinates": "LPS millimetres, as in DICOM",
         },
         "patient": {
-            "score": None if patient_score is None else float(patient_score),
+            "score": _rounded(patient_score, 6),
             "score_is": "suspicion of the whole scan by leaky noisy-or, 0 to 1; not a diagnosis",
-            "largest_diameter_mm": max((float(one.diameter_mm) for one in shown), default=None),
+            "largest_diameter_mm": _rounded(
+                max((one.diameter_mm for one in shown), default=None), 3
+            ),
         },
-        "threshold": float(threshold),
+        "threshold": _rounded(threshold, 6),
         "suspicion_is": SUSPICION,
         "findings": [
             _as_json(number, finding, volume, threshold, uids)
@@ -192,7 +189,7 @@ def write_json(
     }
     if uids is not None:
         content["series_uid"] = series_uid
-    said = [*cautions(volume), *volume.notes, *notes]
+    said = dict.fromkeys([*cautions(volume), *volume.notes, *notes])
     # A note may name a slice by its own UID, whatever names the series goes by here.
     content["notes"] = [_UID.sub("(a UID)", note) for note in said]
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
@@ -207,15 +204,19 @@ def _as_json(
         "shown": bool(finding.probability >= threshold),
         "centre_mm": [round(float(value), 4) for value in finding.centre_mm],
         "voxel": [round(float(value), 3) for value in voxel],
-        "diameter_mm": round(float(finding.diameter_mm), 3),
-        "volume_mm3": None if finding.volume_mm3 is None else round(float(finding.volume_mm3), 3),
-        "probability": round(float(finding.probability), 6),
-        "suspicion": None if finding.suspicion is None else round(float(finding.suspicion), 6),
+        "diameter_mm": _rounded(finding.diameter_mm, 3),
+        "volume_mm3": _rounded(finding.volume_mm3, 3),
+        "probability": _rounded(finding.probability, 6),
+        "suspicion": _rounded(finding.suspicion, 6),
         "segmented": finding.mask is not None and bool(finding.mask.any()),
     }
     if uids:
         fields["sop_instance_uid"] = uids[central_plane(finding, volume)] or None
     return fields
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
 
 
 def central_plane(finding: Finding, volume: Volume) -> int:

@@ -95,7 +95,8 @@ def read(path: Path, name: str, series_uid: str) -> Volume:
         affine = affine[:, [*order, 3]]
         notes.append("its axes were put in the order of planes, rows and columns")
     hounsfield = _hounsfield(values, name, notes)
-    notes += thick_slices(float(np.linalg.norm(affine[:3, 0])))
+    step, *sides = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    notes += thick_slices(step, max(sides))
     return Volume(hounsfield, affine, name=name, series_uid=series_uid, notes=tuple(notes))
 
 

@@ -11,7 +11,7 @@ or date of birth, as the headers have them, is replaced by "series-1" and so on.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -64,12 +64,14 @@ class Search:
     Args:
         found: series that may be volumes.
         refused: series that are none, such as localizers and other modalities.
-        notes: files and archives that couldn't be read or hold nothing, a sentence each.
+        notes: files that were passed over, and why, a sentence each.
+        failures: paths and archives that can't be used at all, by their number, with the reason.
     """
 
     found: tuple[Found, ...]
     refused: tuple[Found, ...]
     notes: tuple[str, ...]
+    failures: Mapping[str, str]
 
 
 def find(paths: Paths) -> list[Found]:
@@ -88,16 +90,16 @@ def search(paths: Paths) -> Search:
         paths: folders, DICOMDIRs, zips, DICOM files, .mhd, .mha, .nii, .nii.gz.
     """
     notes: list[str] = []
-    places = list(_scan_files.places(paths, notes))
+    failures: dict[str, str] = {}
+    places = list(_scan_files.places(paths, notes, failures))
     images = _images([place for place in places if place.kind == "dicom"], notes)
     found = [*_of_dicom(images), *_of_files(places)]
-    if not found:
-        notes.append("no CT series was found")
     named = _named(found)
     return Search(
         tuple(each for each in named if not each.refused),
         tuple(each for each in named if each.refused),
         tuple(notes),
+        failures,
     )
 
 
@@ -139,7 +141,8 @@ def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Imag
             results += [_parsed(*pair) for pair in zip(some_places, begins, strict=True)]
     other = sum(result.images is None for result in results)
     if other:
-        notes.append(f"passed over: {other:,} file{'s' * (other != 1)} that hold no image")
+        what = "file that is" if other == 1 else "files that are"
+        notes.append(f"passed over: {other:,} {what} no DICOM image, .mhd, .mha or .nii")
     words = frozenset().union(
         *(image.header.private for result in results for image in result.images or ())
     )

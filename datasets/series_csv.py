@@ -70,7 +70,7 @@ def load(folder: str | os.PathLike[str]) -> ScanSet:
     """
     root = Path(folder).expanduser()
     search = scans.search([root])
-    failures = {each.name: each.refused for each in search.refused}
+    failures = {**search.failures, **{each.name: each.refused for each in search.refused}}
     series = [
         _Series(
             each.series_uid, each.name, each.patient, _with_voxels(each.paths),

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from fieldsight.datasets.sample import Array
 
 THICKEST_MM = 2.5  # from plane to plane: LUNA16 leaves out what is thicker
+DOMAIN = "LUNA16's domain"
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,14 @@ class Volume:
         return to_index(self.affine, points)
 
 
-def thick_slices(step_mm: float) -> tuple[str, ...]:
-    """What to say of slices that are so thick (L-15); nothing of thin ones."""
-    if step_mm <= THICKEST_MM:
+def thick_slices(step_mm: float, pixel_mm: float = 0.0) -> tuple[str, ...]:
+    """What to say of slices, or of a coronal scan's pixels, that are so thick (L-15)."""
+    if max(step_mm, pixel_mm) <= THICKEST_MM:
         return ()
+    what, size = ("slices", step_mm) if step_mm > THICKEST_MM else ("pixels", pixel_mm)
     return (
-        f"slices of {step_mm:.4g} mm: over {THICKEST_MM} mm is outside LUNA16's domain, and small "
-        "nodules may not be seen",
+        f"{what} of {size:.4g} mm: over {THICKEST_MM} mm is outside {DOMAIN}, and small nodules "
+        "may not be seen",
     )
 
 

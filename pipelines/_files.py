@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fieldsight.datasets.files import write_atomically
@@ -44,6 +45,24 @@ def check_output_folder(flag: str, path: Path) -> None:
         raise CommandError(f"{flag}: a folder was needed. Received: {path}; {there} is a file.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise CommandError(f"{flag}: {there} can't be written to. Name another place.")
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """Names that any file system takes, one for each of these, in their order and all different.
+
+    Example:
+        >>> file_names(["chest 1", "chest/1", "..", "chest 1-2"])
+        ['chest_1', 'chest_1-2', 'unnamed', 'chest_1-2-2']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "unnamed"
+        number, unique = 1, plain
+        while unique.casefold() in (each.casefold() for each in found):
+            number += 1
+            unique = f"{plain}-{number}"
+        found[unique] = None
+    return list(found)
 
 
 def write_failures(folder: Path, kind: str, failures: Mapping[str, str]) -> Path | None:

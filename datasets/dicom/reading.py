@@ -182,7 +182,8 @@ def _complete(values: Array, grid: Grid, notes: list[str]) -> None:
 
 def _remarks(values: Array, first: Image, grid: Grid) -> list[str]:
     thickness = first.header.facts.get("slice_thickness_mm", 0)
-    notes = [*thick_slices(max(grid.step_mm, float(thickness or 0)))]
+    pixel = float(np.linalg.norm(grid.affine[:3, 1:3], axis=0).max())
+    notes = [*thick_slices(max(grid.step_mm, float(thickness or 0)), pixel)]
     if first.header.tilt_degrees and not grid.is_sheared:
         notes.append(
             f"the header names a gantry tilt of {first.header.tilt_degrees:.4g} degrees, but the "

@@ -14,7 +14,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.lung_preparation import lungs, resampling
 from fieldsight.datasets.lung_preparation.resampling import Axis
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.volume import THICKEST_MM, Volume, to_index, to_world
+from fieldsight.datasets.volume import Volume, thick_slices, to_index, to_world
 
 VERSION = 2  # of what `prepare` gives: a change of it makes every cached scan a stranger
 WINDOW_HU = (-1200, 600)  # beyond it nothing tells a nodule
@@ -108,7 +108,7 @@ def prepare(volume: Volume, spacing_mm: float = 1.0, labels: Array | None = None
         _affine_of(affine, axes),
         None if labels is None else _labels(labels, order, signs, axes),
         volume_ml,
-        _notes(volume),
+        thick_slices(volume.spacing_mm[0]),
     )
 
 
@@ -210,13 +210,3 @@ def _labels(
 ) -> Array:
     view, _ = resampling.laid(labels, np.eye(4), order, signs)
     return resampling.nearest(view, axes)
-
-
-def _notes(volume: Volume) -> tuple[str, ...]:
-    thickest = volume.spacing_mm[0]
-    if thickest <= THICKEST_MM:
-        return ()
-    return (
-        f"planes are {thickest:.2f} mm apart; LUNA16's are at most {THICKEST_MM} mm, and small "
-        "nodules may be missed",
-    )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from fieldsight.datasets import scans
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.volume import Volume
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder
+from fieldsight.pipelines._files import check_output_folder, file_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,13 +42,20 @@ def inspect(settings: Inspect) -> int:
     if settings.out is not None:
         check_output_folder("--out", settings.out)
     found = scans.search(settings.series)
-    told = [_one(each, settings) for each in found.found]
+    for reason in found.failures.values():
+        print(f"fieldsight: {reason}", file=sys.stderr)
+    names = file_names(each.name for each in found.found)
+    told = [
+        _one(each, settings, f"{name}.png") for each, name in zip(found.found, names, strict=True)
+    ]
     refused = [
         {"name": each.name, "refused": _plain(each.refused), "images": (each.size or (0,))[0]}
         for each in found.refused
     ]
     if settings.json:
-        print(json.dumps({"series": told, "refused": refused, "notes": found.notes}, indent=2))
+        about = {"series": told, "refused": refused, "failures": dict(found.failures),
+                 "notes": found.notes}  # fmt: skip
+        print(json.dumps(about, indent=2))
     else:
         for each in refused:
             print(f"{each['name']}: no CT volume: {each['refused']}")
@@ -58,12 +63,15 @@ def inspect(settings: Inspect) -> int:
             print(f"note: {note}")
     failed = sum("failed" in each for each in told)
     if failed == len(told):
-        print("fieldsight: no volume could be read", file=sys.stderr)
+        print(
+            "fieldsight: a CT series was needed, of DICOM files, as .mhd, .mha or .nii. Received: "
+            "none that can be read.", file=sys.stderr,
+        )  # fmt: skip
         return 2
-    return 1 if failed else 0
+    return 1 if failed or found.failures else 0
 
 
-def _one(found: scans.Found, settings: Inspect) -> dict[str, Any]:
+def _one(found: scans.Found, settings: Inspect, picture: str) -> dict[str, Any]:
     try:
         volume = scans.read(found)
     except DataError as error:
@@ -71,7 +79,9 @@ def _one(found: scans.Found, settings: Inspect) -> dict[str, Any]:
         return {"name": found.name, "failed": _plain(str(error))}
     about = described(volume, found.kind)
     if settings.out is not None:
-        about["picture"] = str(_drawn(volume, settings.out))
+        from fieldsight.pipelines import _figures
+
+        about["picture"] = str(_figures.save(planes(volume), settings.out / picture))
     if not settings.json:
         print(as_text(about), flush=True)
     return about
@@ -164,13 +174,6 @@ def _corners(volume: Volume) -> NDArray[np.float64]:
 
 
 # The picture
-
-
-def _drawn(volume: Volume, folder: Path) -> Path:
-    from fieldsight.pipelines import _figures
-
-    plain = re.sub(r"[^\w.-]+", "_", volume.name).strip(".") or "series"
-    return _figures.save(planes(volume), folder / f"{plain}.png")
 
 
 def planes(volume: Volume) -> Figure:

@@ -26,8 +26,8 @@ TEXT = 2.0  # inches beside the planes
 # right, top and bottom.
 PLANES = {
     "axial": ((1, 0, 0), (0, 1, 0), "RLAP"),
-    "coronal": ((1, 0, 0), (0, 0, -1), "RLHF"),
-    "sagittal": ((0, 1, 0), (0, 0, -1), "APHF"),
+    "coronal": ((1, 0, 0), (0, 0, -1), "RLSI"),
+    "sagittal": ((0, 1, 0), (0, 0, -1), "APSI"),
 }
 
 

@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fieldsight.datasets import scans
 from fieldsight.datasets.errors import DataError
 from fieldsight.pipelines import _tracking, _training
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import check_output_folder, write_failures
+from fieldsight.pipelines._files import check_output_folder, file_names, write_failures
 
 if TYPE_CHECKING:
     from fieldsight.datasets.dicom_source import Pseudonyms
@@ -39,14 +39,17 @@ def predict(settings: Predict) -> int:
         )
     check_output_folder("--out", settings.out)
     search = scans.search(settings.series)
+    failures = dict(search.failures)
     for note in search.notes:
         print(f"note: {note}", file=sys.stderr)
+    for reason in failures.values():
+        print(f"fieldsight: {reason}", file=sys.stderr)
     for other in search.refused:
         print(f"left out: {other.name}: {other.refused}", file=sys.stderr)
     if not search.found:
         raise CommandError(
-            f"a CT series was needed. Received: none in {', '.join(map(str, settings.series))}. "
-            "`fieldsight lung inspect` says what is there."
+            "a CT series was needed, of DICOM files, as .mhd, .mha or .nii. Received: none in "
+            f"{', '.join(map(str, settings.series))}. `fieldsight lung inspect` says what is there."
         )
     # Whether a series is simulated is known once it is read: until then the model is held back.
     found = _tracking.find_model(
@@ -55,17 +58,18 @@ def predict(settings: Predict) -> int:
     )  # fmt: skip
     _training.prepare_backend(0)
     from fieldsight.datasets.dicom_source import Pseudonyms
-    from fieldsight.pipelines.lung import _reading
+    from fieldsight.pipelines.lung import _outputs, _reading
 
     model = _reading.load(found)
     pseudonyms = Pseudonyms() if settings.pseudonymise else None
-    failures: dict[str, str] = {}
-    for place, (series, folder) in enumerate(
-        zip(search.found, _folders(search.found, settings.out), strict=True), 1
-    ):
+    answered = 0
+    names = file_names(series.name for series in search.found)
+    for place, (series, name) in enumerate(zip(search.found, names, strict=True), 1):
+        folder = settings.out / name
         started = time.perf_counter()
         print(f"{place}/{len(search.found)} {series.name}", file=sys.stderr)
         try:
+            _outputs.check_folder(folder)
             volume = scans.read(series)
             refuse_simulated(found, volume, allowed=settings.allow_simulated)
             took = {"read": time.perf_counter() - started}
@@ -77,11 +81,12 @@ def predict(settings: Predict) -> int:
             failures[series.name] = str(error)
             print(f"fieldsight: {error}", file=sys.stderr)
             continue
+        answered += 1
         print(f"{series.name}: {answer}; {folder}")
         _print_seconds(took, time.perf_counter() - started)
     if settings.out.is_dir() or failures:
         write_failures(settings.out, "series", failures)
-    if len(failures) == len(search.found):
+    if not answered:
         print("fieldsight: no series could be answered", file=sys.stderr)
         return 2
     print(f"found by {found.title}. For research only: no medical device.")
@@ -175,21 +180,6 @@ def _in_words(findings: Sequence[Finding], threshold: float, score: float) -> st
     word = "finding" if len(shown) == 1 else "findings"
     count = f"{len(shown)} {word} ({sizes}{more})" if shown else "no finding"
     return f"{count}, patient score {score:.2f}"
-
-
-def _folders(found: Sequence[Any], out: Path) -> list[Path]:
-    """A folder a series, of its name; series of one name get a number."""
-    used: set[str] = set()
-    folders = []
-    for series in found:
-        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in series.name).strip(".")
-        name, count = plain or "series", 1
-        while name in used:
-            count += 1
-            name = f"{plain or 'series'}-{count}"
-        used.add(name)
-        folders.append(out / name)
-    return folders
 
 
 def _print_seconds(took: dict[str, float], total: float) -> None:

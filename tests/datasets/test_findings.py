@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +9,7 @@ import pytest
 
 from fieldsight.datasets.findings import (
     Finding,
+    cautions,
     central_plane,
     labels,
     marks,
@@ -80,15 +82,19 @@ def test_json_has_uids_only_where_asked(tmp_path: Path, ct: ModuleType) -> None:
     assert "(a UID) is there twice" in json.loads(text)["notes"]  # it may have a pseudonym
 
 
-@pytest.mark.parametrize(("spacing", "warned"), [(2.5, False), (2.6, True)])
-def test_thick_slices_are_warned_about(
-    tmp_path: Path, ct: ModuleType, spacing: float, warned: bool
+@pytest.mark.parametrize(
+    ("spacing", "warned"),
+    [((2.5, 1, 1), ""), ((2.6, 1, 1), "slices of 2.6 mm"), ((1, 5, 1), "pixels of 5 mm")],
+)
+def test_thick_slices_are_warned_about_once(
+    tmp_path: Path, ct: ModuleType, spacing: tuple[float, ...], warned: str
 ) -> None:
-    # L-15: slices over 2.5 mm are outside LUNA16's domain.
-    volume = Volume(VOLUME.hounsfield, np.diag([spacing, 1, 1, 1]))
+    # L-15: slices over 2.5 mm are outside LUNA16's domain, the rows of a coronal scan too.
+    volume = Volume(VOLUME.hounsfield, np.diag([*spacing, 1]))
+    volume = replace(volume, notes=cautions(volume))  # as readers do
     write_json(tmp_path / "f.json", volume, [], ct.PROVENANCE)
     notes = json.loads((tmp_path / "f.json").read_text())["notes"]
-    assert any("LUNA16" in note for note in notes) == warned
+    assert [note.split(":")[0] for note in notes] == [warned] * bool(warned)
 
 
 @pytest.mark.parametrize(("z", "plane"), [(-100.0, 0), (-94.9, 3), (-300.0, 0), (50.0, 9)])

@@ -172,7 +172,7 @@ def test_the_grid_is_cubic_and_within_the_scan(healthy: Volume) -> None:
 
 
 def test_thick_slices_are_noted(lung: ModuleType) -> None:  # L-15
-    assert "3.00 mm apart" in lung_preparation.prepare(lung.chest(), 2.0).notes[0]
+    assert "slices of 3 mm" in lung_preparation.prepare(lung.chest(), 2.0).notes[0]
     fine = lung.chest(spacing=(2.5, 4.0, 4.0))
     assert not lung_preparation.prepare(fine, 2.0).notes
 

@@ -57,7 +57,8 @@ def test_a_folder_of_any_mess(mess: tuple[Path, dict[str, NDArray[Any]]]) -> Non
     searched = scans.search([root])
     check(list(searched.found), values)
     assert [each.refused for each in searched.refused] == ["structured report, no CT slice"]
-    assert searched.notes == ("passed over: 3 files that hold no image",)
+    assert searched.notes == ("passed over: 3 files that are no DICOM image, .mhd, .mha or .nii",)
+    assert searched.failures == {}
 
 
 def test_paths_that_overlap_are_read_once(mess: tuple[Path, dict[str, NDArray[Any]]]) -> None:
@@ -97,10 +98,14 @@ def test_a_dicomdir_names_its_files(
 
 def test_nothing_found_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("nothing")
-    searched = scans.search([tmp_path, tmp_path / "gone"])
+    (tmp_path / "labels.csv").write_text("seriesuid\n")
+    searched = scans.search([tmp_path, tmp_path / "Doe^Jane"])
     assert searched.found == searched.refused == ()
-    assert any("isn't there" in note for note in searched.notes)
-    assert searched.notes[-1] == "no CT series was found"
+    assert searched.notes == ("passed over: 1 file that is no DICOM image, .mhd, .mha or .nii",)
+    assert searched.failures == {
+        "path 2": "path 2 of those given: a file or a folder was needed. Received: one that isn't "
+        "there, or may not be looked at. Correct it."
+    }
     assert scans.find([tmp_path]) == []
 
 
@@ -173,8 +178,14 @@ def test_damaged_and_encrypted_archives_are_told(tmp_path: Path, ct_files: Modul
     ct_files.write(root, values)
     whole = packed(root, tmp_path / "whole.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[:-100])
-    searched = scans.search([tmp_path / "cut.zip"])
-    assert any("an archive (.zip) was needed" in note for note in searched.notes)
+    (root / "Doe^Jane.zip").write_bytes(b"PK")
+    (root / "Doe^John.zip").write_bytes(b"PK")
+    searched = scans.search([tmp_path / "cut.zip", root])
+    assert list(searched.failures) == [
+        "path 1, archive 1", "path 2, archive 1", "path 2, archive 2"
+    ]  # fmt: skip
+    assert all("an archive (.zip) was needed" in why for why in searched.failures.values())
+    assert "Doe" not in str(searched.failures)
     locked = bytearray(whole)
     for sign, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = locked.find(sign)

@@ -75,7 +75,18 @@ def test_one_bad_series_of_two_ends_in_1_and_none_in_2(
     assert said.err.count("\n") == 1
     assert run(tmp_path / "bad") == 2
     assert run(tmp_path / "gone") == 2
-    assert "no volume could be read" in capsys.readouterr().err
+    assert "a CT series was needed" in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_there_is_a_failure_beside_good_ones(
+    tmp_path: Path, ct_files: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct_files.write(tmp_path / "good", ct_files.stored(3))
+    assert run(tmp_path / "good", tmp_path / "Doe^Jane", "--json") == 1
+    said = capsys.readouterr()
+    assert list(json.loads(said.out)["failures"]) == ["path 2"]
+    assert said.err.startswith("fieldsight: path 2 of those given")
+    assert "Doe" not in said.out + said.err
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path, ct_files: ModuleType) -> None:

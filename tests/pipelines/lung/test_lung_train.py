@@ -259,6 +259,12 @@ def test_trained_killed_resumed_and_asked(
     told = json.loads(next(out.rglob("findings.json")).read_text())
     assert any("SIMULATED" in mark for mark in told["marks"])
 
+    # What can't be used of a batch is a row, and the rest goes on.
+    asked = ["lung", "predict", str(series), str(tmp_path / "gone"), "--out", str(out)]
+    assert main([*asked, "--model", str(file)]) == 1
+    heading, failed = csv.reader((out / "failures.csv").open())
+    assert (heading, failed[0]) == (["series", "reason"], "path 2")
+
     data = str(tmp_path / "cache" / "simulated-quick-0")
     scored = tmp_path / "scored"
     evaluate = ["lung", "evaluate", "--data", data, "--model", str(file), "--out", str(scored)]
