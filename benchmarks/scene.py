@@ -191,13 +191,26 @@ def patches(rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.uint8]:
     return (200 * shares + 0.5).astype(np.uint8)
 
 
+def empty(path: Path, side: int) -> Path:
+    """A scene of zeros that takes no disk: what it shows doesn't matter to the files."""
+    import rasterio
+
+    profile = {
+        "driver": "GTiff", "height": side, "width": side, "count": len(BANDS), "dtype": "uint16",
+        "tiled": True, "blockxsize": 512, "blockysize": 512, "SPARSE_OK": True,
+        "crs": "EPSG:32721", "transform": rasterio.Affine(10, 0, 300_000, 0, -10, 9_000_000),
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile):
+        pass
+    return path
+
+
 def raster_of(folder: Path, side: int) -> tuple[Any, Any, Any]:
     """A scene with an answer to it on disk, without any model having run: scene, model, raster."""
     from fieldsight.datasets import scenes
     from fieldsight.pipelines.deforestation import _map_outputs
 
-    path = by_windows.scene(folder / f"{side}.tif", side, side)
-    scene = scenes.open_scene(path, BANDS)
+    scene = scenes.open_scene(empty(folder / f"{side}.tif", side), BANDS)
     model = model_of(network_of(), "keras")
     raster = _map_outputs.new_probabilities(folder / "probability.part", scene, model)
     for top in range(0, side, 512):
