@@ -24,7 +24,7 @@ Index = Literal["NDVI", "NBR"]
 # The grid of validation: drop of the index, least index before, radius of the opening.
 DROPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 FLOORS = (0.5, 0.6, 0.7, 0.75)
-OPENINGS = (0, 1, 2)
+OPENINGS = (0, 1, 3)
 BANDS: Mapping[Index, tuple[str, str]] = {"NDVI": ("nir", "red"), "NBR": ("nir", "swir2")}
 
 
@@ -42,7 +42,7 @@ class DifferenceRule:
     drop: float = 0.2
     floor: float = 0.65
     opening: int = 1
-    min_ha: float = 0.25
+    min_ha: float = 0.5
 
 
 # Where validation didn't choose. Of NBR, what the U.S. Geological Survey calls moderate severity
@@ -90,8 +90,8 @@ def normalised_difference(reflectance: Array, bands: Sequence[str], index: Index
     return np.divide(first - second, total, out=np.zeros_like(total), where=total > 0)
 
 
-def of_scene(scene: Scene, index: Index, slices: Slices) -> tuple[Array, NDArray[np.bool_]]:
-    """An index of a part of a scene, and where it can be seen.
+def of_scene(scene: Scene, index: Index, slices: Slices) -> Array:
+    """An index of a part of a scene.
 
     Args:
         scene: with the bands of the index.
@@ -99,15 +99,12 @@ def of_scene(scene: Scene, index: Index, slices: Slices) -> tuple[Array, NDArray
         slices: rows and columns.
 
     Returns:
-        `(rows, columns)` float32, and `(rows, columns)` bool: has data, and no cloud above it.
+        `(rows, columns)` float32; whatever where there are no data.
     """
     view = scene.select(BANDS[index])
-    values, valid = view.read_valid(slices)
-    clouds = view.clouds(slices)
-    seen = valid if clouds is None else valid & ~clouds
-    known = view.reflectance
-    values = values.astype(np.float32) if known is None else known.of(values)
-    return normalised_difference(values, BANDS[index], index), np.asarray(seen, bool)
+    values, known = view.read(slices), view.reflectance
+    seen = values.astype(np.float32) if known is None else known.of(values)
+    return normalised_difference(seen, BANDS[index], index)
 
 
 def change_mask(before: Array, after: Array, rule: DifferenceRule) -> NDArray[np.bool_]:

@@ -48,14 +48,21 @@ class Dates:
         return self.before.grid
 
     def seen(self, slices: Slices) -> tuple[Array, Array]:
-        """`(rows, columns)` bool: has data at both dates; and has no cloud at either then."""
+        """`(rows, columns)` bool: has data at both dates; and has no cloud near at either then."""
         data = self.before.valid(slices) & self.after.valid(slices)
         clear = data.copy()
+        margin = self.margin
+        wide, inside = _widened(slices, margin, self.grid)
         for scene in (self.before, self.after):
-            clouds = scene.clouds(slices)
+            clouds = scene.clouds(wide)
             if clouds is not None:
-                clear &= ~clouds
+                clear &= ~_change_rule.widened(clouds, margin)[inside]
         return data, clear
+
+    @property
+    def margin(self) -> int:
+        """Pixels around clouds that count as clouds."""
+        return round(_change_rule.CLOUD_MARGIN_M / self.grid.ground_sampling_distance_m)
 
 
 def bands(grid: Grid) -> Iterator[Slices]:
@@ -85,11 +92,12 @@ def write(
     """
     before, after = (Probabilities(one) for one in maps)
     for slices in bands(dates.grid):
-        wide, inside = _widened(slices, rule.opening, dates.grid)
+        wide, inside = _widened(slices, rule.reach, dates.grid)
         forest, _ = _change_maps.of_classes(before.read(wide), classes)
         _, cleared = _change_maps.of_classes(after.read(wide), classes)
-        likely = _change_rule.probability(forest, cleared)
         data, clear = dates.seen(wide)
+        likely = _change_rule.probability(forest, cleared)
+        likely = _change_rule.smoothed(likely, clear, rule.smoothing)
         new = _change_rule.opened((likely >= rule.threshold) & clear, rule.opening) & clear
         found = np.where(forest >= 0.5, FOREST, ELSE).astype(np.uint8)
         found[new] = NEW
@@ -118,10 +126,10 @@ def difference_reader(
     """The classical method alike: `NEW` or 0, and by how much the index fell."""
 
     def read(slices: Slices) -> tuple[Array, Array]:
-        wide, inside = _widened(slices, rule.opening, dates.grid)
-        first, seen = _change_baseline.of_scene(dates.before, index, wide)
-        second, too = _change_baseline.of_scene(dates.after, index, wide)
-        clear = seen & too
+        wide, inside = _widened(slices, 2 * rule.opening, dates.grid)
+        first = _change_baseline.of_scene(dates.before, index, wide)
+        second = _change_baseline.of_scene(dates.after, index, wide)
+        _, clear = dates.seen(wide)
         found = _change_baseline.change_mask(first, second, rule) & clear
         new = _change_rule.opened(found, rule.opening) & clear
         fall = np.clip(first - second, 0, 1).astype(np.float32)
@@ -161,10 +169,9 @@ class Drawn:
         return np.asarray(drawn, bool)
 
 
-def _widened(slices: Slices, opening: int, grid: Grid) -> tuple[Slices, Slices]:
-    """A band with the rows more that an opening looks at, and the band within it."""
+def _widened(slices: Slices, reach: int, grid: Grid) -> tuple[Slices, Slices]:
+    """A band of whole rows with what is looked at above and below it, and the band within."""
     rows, columns = slices
-    top = max(0, rows.start - 2 * opening)
-    bottom = min(grid.rows, rows.stop + 2 * opening)
+    top, bottom = max(0, rows.start - reach), min(grid.rows, rows.stop + reach)
     inside = slice(rows.start - top, rows.stop - top)
     return (slice(top, bottom), columns), (inside, slice(None))

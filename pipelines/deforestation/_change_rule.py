@@ -22,8 +22,10 @@ CLEARED_WORDS = (
     "burn", "burnt", "mine", "mining", "road", "built", "developed", "habitation",
 )  # fmt: skip
 # The grid of validation.
-THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-OPENINGS = (0, 1, 2)
+THRESHOLDS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65)
+SMOOTHINGS = (0, 2, 4)
+OPENINGS = (0, 1, 3)
+CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,14 +34,21 @@ class ChangeRule:
 
     Attributes:
         threshold: of the probability that it was forest and is cleared, both together.
+        smoothing: pixels of the radius of a square over which that probability is averaged.
         opening: what is narrower than 2 x opening + 1 pixels is taken away: edges of old
             clearings that the two maps draw a little apart.
-        min_ha: the minimum mapping unit.
+        min_ha: the minimum mapping unit; left out, that of FAO's definition of forest.
     """
 
-    threshold: float = 0.5
+    threshold: float = 0.45
+    smoothing: int = 2
     opening: int = 1
-    min_ha: float = 0.25
+    min_ha: float = 0.5
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away it looks."""
+        return 2 * self.opening + self.smoothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +129,34 @@ def probability(forest: Array, cleared: Array) -> NDArray[np.float32]:
     return np.where(forest >= 0.5, forest * cleared, 0.0).astype(np.float32)
 
 
+def smoothed(
+    likely: NDArray[np.float32], clear: NDArray[np.bool_], radius: int
+) -> NDArray[np.float32]:
+    """The mean of what is clear within a square of 2 x radius + 1 pixels; 0 where nothing is.
+
+    Args:
+        likely: `(rows, columns)` probabilities.
+        clear: where they say something.
+        radius: of the square.
+    """
+    if radius < 1:
+        return np.where(clear, likely, np.float32(0))
+    side = 2 * radius + 1
+    # Summed in float64: a running sum over a scene's width in float32 depends on where it began.
+    total = ndimage.uniform_filter(np.where(clear, likely, 0.0).astype(np.float64), side)
+    share = ndimage.uniform_filter(clear.astype(np.float64), side)
+    mean = np.divide(total, share, out=np.zeros_like(total), where=share > 1e-6)
+    return np.asarray(mean.clip(0, 1), np.float32)
+
+
+def widened(clouds: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Clouds with all within so many pixels along rows and columns."""
+    if radius < 1 or not clouds.any():
+        return clouds
+    found = ndimage.maximum_filter(clouds.astype(np.uint8), 2 * radius + 1, mode="constant")
+    return np.asarray(found, bool)
+
+
 def opened(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """A mask without what is narrower than a square of 2 x radius + 1 pixels.
 
@@ -163,8 +200,9 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
 
 def grid(min_ha: float) -> Iterator[ChangeRule]:
     """Every rule that is tried."""
-    for threshold, opening in itertools.product(THRESHOLDS, OPENINGS):
-        yield ChangeRule(threshold=threshold, opening=opening, min_ha=min_ha)
+    # Smoothing outside: whoever goes through the rules smooths three times, not each time.
+    for smoothing, threshold, opening in itertools.product(SMOOTHINGS, THRESHOLDS, OPENINGS):
+        yield ChangeRule(threshold=threshold, smoothing=smoothing, opening=opening, min_ha=min_ha)
 
 
 def from_facts(facts: Mapping[str, Any], min_ha: float) -> ChangeRule:

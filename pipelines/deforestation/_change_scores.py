@@ -113,14 +113,22 @@ class Evidence:
     clear: Array
     truth: Array
     pixel_ha: float
+    _kept: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     def mask(self, rule: ChangeRule | DifferenceRule) -> NDArray[np.bool_]:
         """New clearing by a rule, before the minimum mapping unit."""
         if isinstance(rule, ChangeRule):
-            found = self.probability >= rule.threshold
+            found = self._smoothed(rule.smoothing) >= rule.threshold
         else:
             found = _change_baseline.change_mask(self.before, self.after, rule)
         return _change_rule.opened(found & self.clear, rule.opening) & self.clear
+
+    def _smoothed(self, radius: int) -> Array:
+        """The probability averaged, kept until another radius is asked for."""
+        if self._kept.get("radius") != radius:
+            mean = _change_rule.smoothed(self.probability, self.clear, radius)
+            self._kept.update(radius=radius, mean=mean)
+        return self._kept["mean"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,6 +263,7 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
     from rasterio.features import rasterize
 
     from fieldsight.pipelines.deforestation._change_maps import in_memory
+    from fieldsight.pipelines.deforestation._change_raster import Dates
 
     with scenes.open_scene(pair.before) as before, scenes.open_scene(pair.after) as after:
         if not same_grid(before.grid, after.grid):
@@ -263,12 +272,8 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
                 f"{pair.after.name}, which have two."
             )
         whole = (slice(0, before.shape[0]), slice(0, before.shape[1]))
-        clear = np.ones(before.shape[:2], bool)
-        indices = []
-        for scene in (before, after):
-            index, seen = _change_baseline.of_scene(scene, "NDVI", whole)
-            clear &= seen
-            indices.append(index)
+        _, clear = Dates(before, after).seen(whole)
+        indices = [_change_baseline.of_scene(scene, "NDVI", whole) for scene in (before, after)]
         polygons = _new_clearings(pair.clearings, before.grid.crs)
         truth = np.zeros(clear.shape, bool)
         if polygons:
@@ -359,7 +364,7 @@ def _gain(network: Sequence[Counts], difference: Sequence[Counts]) -> dict[str, 
 
     interval = bootstrap(statistic, np.arange(len(network)))
     return {
-        "test_change_f1_gain": interval.value,
+        "test_change_f1_gain": float(interval.value),
         "test_change_f1_gain_low": interval.low,
         "test_change_f1_gain_high": interval.high,
     }

@@ -69,6 +69,23 @@ def test_a_sliver_goes_and_a_clearing_at_the_scenes_end_stays() -> None:
     assert found[8:, 8:].all()
 
 
+def test_what_is_clear_is_averaged_and_nothing_else() -> None:
+    likely = np.array([[1.0, 0.0, 0.5, 0.5]], np.float32)
+    clear = np.array([[True, True, False, False]])
+    # By hand: three places of each window, those beyond the end mirrored: 1 1 0, 1 0 .5 and on.
+    found = _change_rule.smoothed(likely, clear, 1)
+    assert found[0].tolist() == pytest.approx([2 / 3, 0.5, 0.0, 0.0])
+    assert _change_rule.smoothed(likely, clear, 0)[0].tolist() == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_clouds_are_widened_by_their_thin_ends() -> None:
+    clouds = np.zeros((9, 9), bool)
+    clouds[0, 4] = True
+    assert np.argwhere(_change_rule.widened(clouds, 2)).tolist() == [
+        [row, column] for row in range(3) for column in range(2, 7)
+    ]
+
+
 def test_objects_join_by_sides_and_small_ones_are_left_out() -> None:
     mask = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [1, 0, 0, 0]], bool)
     assert _change_rule.objects(mask, 2).tolist() == [
@@ -101,7 +118,7 @@ def test_the_grid_is_tried_whole_and_the_card_keeps_what_was_chosen() -> None:
     assert {rule.min_ha for rule in _change_rule.grid(1.5)} == {1.5}
     chosen = _change_rule.from_facts({"change": {"network": {"threshold": 0.3, "opening": 2}}}, 1.5)
     assert (chosen.threshold, chosen.opening, chosen.min_ha) == (0.3, 2, 1.5)
-    assert _change_rule.from_facts({}, 0.25) == _change_rule.ChangeRule()
+    assert _change_rule.from_facts({}, 0.5) == _change_rule.ChangeRule()
     facts = {"change": {"difference": {"drop": 0.3, "floor": 0.7, "opening": 0}}}
     assert _change_baseline.from_facts(facts, "NDVI", 1).drop == 0.3
     assert _change_baseline.from_facts(facts, "NBR", 1).drop == 0.27  # chosen on NDVI alone

@@ -20,7 +20,7 @@ SIDE = 160
 CLASSES = ["nodata", "forest", "clearing"]
 # Reflectance x 10,000: blue, green, red, nir.
 FOREST, BARE, PASTURE = (300, 500, 300, 3000), (900, 1200, 1600, 2200), (400, 900, 500, 2900)
-# Row and column of clearings of 20 x 20 pixels: 0.36 ha at 3 m.
+SQUARE = 30  # pixels of a side of a clearing: 0.81 ha at 3 m
 CLEARED = ((20, 20), (20, 100), (100, 60))
 
 
@@ -50,7 +50,7 @@ def write_pair(
     before[120:150, 110:150] = PASTURE
     after = before.copy()
     for place, (row, column) in enumerate(CLEARED):
-        after[row : row + 20, column : column + 20] = PASTURE if place == 2 else BARE
+        after[row : row + SQUARE, column : column + SQUARE] = PASTURE if place == 2 else BARE
     for sub in ("scenes", "labels"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     grid = {
@@ -72,14 +72,14 @@ def write_pair(
         usable = np.zeros((8, SIDE, SIDE), np.uint8)
         if cloud is not None and date == dates[1]:
             row, column = cloud
-            usable[5, row - 5 : row + 25, column - 5 : column + 25] = 1
+            usable[5, row - 5 : row + 35, column - 5 : column + 35] = 1
         usable[0] = 1 - usable[5]
         path = folder / "scenes" / f"{name}_{date}_udm2.tif"
         with rasterio.open(path, "w", count=8, dtype="uint8", **grid) as file:
             file.write(usable)
     squares = [
-        box(300_000 + 3 * column, 9_000_000 - 3 * (row + 20),
-            300_000 + 3 * (column + 20), 9_000_000 - 3 * row)
+        box(300_000 + 3 * column, 9_000_000 - 3 * (row + SQUARE),
+            300_000 + 3 * (column + SQUARE), 9_000_000 - 3 * row)
         for row, column in CLEARED
     ]  # fmt: skip
     geopandas.GeoDataFrame(
