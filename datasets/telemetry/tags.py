@@ -69,7 +69,7 @@ def _xmp(picture: Any) -> dict[str, float]:
     if not raw and hasattr(picture, "tag_v2"):
         raw = picture.tag_v2.get(_XMP_TAG, b"")
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
-    found = {}
+    found: dict[str, float] = {}
     for name, attribute, element in _XMP.findall(text[:_LARGEST_XMP]):
         value = _number(attribute or element)
         if value is not None:
