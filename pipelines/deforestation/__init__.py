@@ -45,6 +45,8 @@ class Train:
     """Scenes to simulate; left out: as many as it needs."""
     chips: int | None = None
     """Chips of --data to use; left out: all."""
+    cache: Path | None = None
+    """What `prepare` filled, of --data; chips and scenes that aren't in it yet are kept there."""
     epochs: float = 1.0
     """Times the recipe's training: 0.1 for a trial, 3 for a long one."""
     average: bool = False
@@ -294,7 +296,11 @@ class Simulate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Check labelled chips or scenes, and keep what a training needs of them, once."""
+    """Check labelled chips and scenes, and keep what `train --cache` needs of them.
+
+    Chips are decoded once, scenes laid out to be read by windows. Stopped, it goes on where it
+    was. Exit code 0; 1 if some failed (failures.csv); 2 if there was nothing to do.
+    """
 
     data: Path
     """Chips in the competition's layout, or a folder of scenes with labels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fieldsight.datasets import splits
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.planet import ChipSet
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines.deforestation import _tag_baselines
+from fieldsight.pipelines.deforestation import _chip_cache, _tag_baselines
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -124,6 +125,7 @@ def gather(
     name: str,
     progress: Progress | None = None,
     needed: Sequence[str] = SIDES[:3],
+    cache: Path | None = None,
 ) -> Cohort:
     """Read every chip once, leave out what can't be read, and split the rest.
 
@@ -133,11 +135,15 @@ def gather(
         name: of the data.
         progress: told how many are through.
         needed: sides that mustn't be empty.
+        cache: the folder that `prepare` filled; None reads the chips from their files.
 
     Raises:
         CommandError: if a side that is needed stays without a chip.
     """
-    good, features, held, failures = _read(chips, progress)
+    if cache is None:
+        good, features, held, failures = _read(chips, progress)
+    else:
+        good, features, held, failures = _chip_cache.read(chips, cache, progress)
     if len(good) < len(chips):
         chips = taken(chips, good)
     sides, how = split(chips)

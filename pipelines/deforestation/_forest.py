@@ -77,8 +77,9 @@ def check(settings: Train) -> None:
     bands = _bands.named(settings.bands)
     if settings.data is not None:
         _chips.with_bands(planet.load(settings.data, settings.product), bands)
-    elif bands is not None:
-        raise CommandError("--bands: names are needed for --data alone. Leave it out.")
+    elif bands is not None or settings.cache is not None:
+        which = "--cache: a folder is" if bands is None else "--bands: names are"
+        raise CommandError(f"{which} needed for --data alone. Leave it out.")
 
 
 def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Progress]) -> Forest:
@@ -103,9 +104,10 @@ def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Prog
     name = "simulated" if chips.simulated else _plain(settings.data.name, settings.product)
     cohort = _chips.gather(
         chips, functools.partial(_chips.by_scene, seed=settings.seed), name,
-        progress(f"reading and checking {len(chips):,} chips"),
+        progress(f"reading and checking {len(chips):,} chips"), cache=settings.cache,
     )  # fmt: skip
-    fields, failures = _fields_of(settings.data, folder / "fields", cohort, progress)
+    kept = (settings.cache or folder) / "fields"
+    fields, failures = _fields_of(settings.data, kept, cohort, progress)
     return Forest(cohort, None, fields, settings.data, failures)
 
 

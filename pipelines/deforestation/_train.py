@@ -83,7 +83,7 @@ def _refuse_impossible(settings: Train) -> None:
 def _begin(settings: Train) -> tuple[Run, Train]:
     """Start a run, or take up a killed one with the settings it was started with."""
     if settings.resume is not None:
-        run, settings = _resuming.take_up(settings, APPLICATION, paths=("data",))
+        run, settings = _resuming.take_up(settings, APPLICATION, paths=("data", "cache"))
         say(f"tracked in {run.where()}")
         return run, settings
     _refuse_impossible(settings)
