@@ -47,6 +47,8 @@ class MapModel:
         logits: whether it answers logits.
         bands: that it takes, in its order.
         units: "reflectance" or "digital numbers".
+        dtype: of the digital numbers that it was trained on; "" where that isn't known, or it sees
+            reflectance.
         ground_sampling_distance_m: that it was trained on; None where that isn't known.
         classes: names by value, the first is "nodata"; channel k is the class of value k + 1.
         outlined: values whose regions become polygons.
@@ -59,6 +61,7 @@ class MapModel:
     logits: bool
     bands: tuple[str, ...]
     units: str
+    dtype: str
     ground_sampling_distance_m: float | None
     classes: tuple[str, ...]
     outlined: tuple[int, ...]
@@ -146,6 +149,7 @@ def of_network(
         logits=facts.get("output", "logits") == "logits",
         bands=bands,
         units=str(facts["units"]),
+        dtype=str(facts.get("dtype", "")) if facts["units"] == "digital numbers" else "",
         ground_sampling_distance_m=None if side is None else float(side),
         classes=classes,
         outlined=_outlined(classes, facts),
@@ -201,6 +205,12 @@ def fitting(scene: Scene, model: MapModel, *, allow_simulated: bool) -> Scene:
             f"a scene whose metadata tell its reflectance was needed, for {title}. Received: "
             f"{scene.name}, whose {scene.dtype} numbers may mean anything. Give the product with "
             "its metadata, or a model of digital numbers."
+        )
+    if model.dtype and model.dtype != scene.dtype:
+        raise CommandError(
+            f"a scene of {model.dtype} numbers was needed, of which {title} was trained. Received: "
+            f"{scene.name} of {scene.dtype}, whose numbers mean something else. Give the product "
+            "that it was trained on, or another --model."
         )
     side, trained = scene.grid.ground_sampling_distance_m, model.ground_sampling_distance_m
     if trained is not None and not 1 / AS_FINE <= side / trained <= AS_FINE:

@@ -272,6 +272,7 @@ def _facts(first: Field, fields: Sequence[Field], recipe: MapRecipe) -> dict[str
         "task": "map",
         "bands": list(first.bands),
         "units": first.units,
+        "dtype": str(first.image.dtype),
         "ground_sampling_distance_m": first.ground_sampling_distance_m,
         "classes": list(first.classes),
         "window": recipe.window,

@@ -434,6 +434,7 @@ def test_a_disk_too_small_is_told_before_anything_is_mapped(
     [
         ({"bands": ["blue", "green", "red", "swir1"]}, "swir1 was needed.*--bands"),
         ({"units": "reflectance"}, "whose metadata tell its reflectance"),
+        ({"dtype": "uint8"}, "of uint8 numbers was needed.*of uint16"),
         ({"ground_sampling_distance_m": 30.0}, "about 30 m a pixel was needed.*of 3"),
     ],
 )
