@@ -162,13 +162,14 @@ class Telemetry:
         Returns:
             None where there is nothing, in a gap, and beyond the first and last pose.
         """
+        found = None
         if self.names and name is not None:
-            return self._by_name.get(name.rsplit("/", 1)[-1])
-        if self.frames and frame is not None:
-            return self._by_frame.get(frame)
-        if self.times_s and time_s is not None:
-            return self._between(time_s)
-        return None
+            found = self._by_name.get(name.rsplit("/", 1)[-1])
+        if found is None and self.frames and frame is not None:
+            found = self._by_frame.get(frame)
+        if found is None and self.times_s and time_s is not None:
+            found = self._between(time_s)
+        return found
 
     @cached_property
     def _by_name(self) -> dict[str, Pose]:

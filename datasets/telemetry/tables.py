@@ -2,9 +2,10 @@
 
     time_s,longitude,latitude,height_m,heading_degrees,pitch_degrees,roll_degrees,field_of_view_degrees
 
-`frame` or `name` may stand for `time_s`. The height is above the ground; where it is above the
-place of take-off, the column is `height_above_takeoff_m`. `altitude_m` is above sea level. Without
-pitch the camera looks straight down, without roll it is level.
+`frame` or `name` may stand for `time_s`, or beside it: they go first. The height is above the
+ground; where it is above the place of take-off, the column is `height_above_takeoff_m`.
+`altitude_m` is above sea level. Without pitch the camera looks straight down, without roll it is
+level.
 """
 
 import itertools
@@ -60,10 +61,9 @@ def read(path: Path, *, gap_s: float = GAP_S) -> Telemetry:
     poses: list[Pose] = []
     keys: list[tuple[float, int, str]] = []
     failures: list[str] = []
-    by = next(key for key in ("name", "frame", "time_s") if key in columns)
     for row in rows:
         try:
-            key = _key(row, by, columns)
+            key = _key(row, columns)
             poses.append(_pose(row, columns))
             keys.append(key)
         except (DataError, ValueError) as error:
@@ -71,7 +71,7 @@ def read(path: Path, *, gap_s: float = GAP_S) -> Telemetry:
             failures.append(said)
     check_any(str(path), poses, failures)
     times, frames, names = zip(*keys, strict=True)
-    if by == "time_s" and any(b <= a for a, b in itertools.pairwise(times)):
+    if "time_s" in columns and any(b <= a for a, b in itertools.pairwise(times)):
         raise DataError(
             f"{path}: times that grow from row to row were needed. Received: "
             f"{next(b for a, b in itertools.pairwise(times) if b <= a)} after a later "
@@ -80,9 +80,9 @@ def read(path: Path, *, gap_s: float = GAP_S) -> Telemetry:
     return Telemetry(
         path.name,
         tuple(poses),
-        times if by == "time_s" else (),
-        frames if by == "frame" else (),
-        names if by == "name" else (),
+        times if "time_s" in columns else (),
+        frames if "frame" in columns else (),
+        names if "name" in columns else (),
         gap_s,
         tuple(failures),
         _notes(path, columns),
@@ -115,15 +115,13 @@ def _columns(path: Path) -> dict[str, str]:
     return found
 
 
-def _key(row: Row, by: str, columns: Mapping[str, str]) -> tuple[float, int, str]:
-    if by == "name":
-        return 0.0, 0, row.text(columns["name"])
-    if by == "time_s":
-        return row.number(columns["time_s"]), 0, ""
-    number = row.number(columns["frame"])
+def _key(row: Row, columns: Mapping[str, str]) -> tuple[float, int, str]:
+    """Time, frame and name; 0 and "" of those that the file hasn't."""
+    time_s = row.number(columns["time_s"]) if "time_s" in columns else 0.0
+    number = row.number(columns["frame"]) if "frame" in columns else 0.0
     if number != int(number):
         raise row.error(f"{columns['frame']} must be a whole number. Received: {number}")
-    return 0.0, int(number), ""
+    return time_s, int(number), row.text(columns["name"]) if "name" in columns else ""
 
 
 def _pose(row: Row, columns: Mapping[str, str]) -> Pose:
