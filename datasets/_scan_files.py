@@ -50,7 +50,7 @@ def places(
     for number, given in enumerate(paths, 1):
         path, name = Path(given).expanduser(), f"path {number}"
         if path.is_dir():
-            listed: Iterable[str] = _walked(os.fspath(path), notes)
+            listed: Iterable[str] = walked(os.fspath(path), notes)
         elif path.is_file():
             listed = _indexed(path, notes) if path.name.upper() == INDEX else [os.fspath(path)]
         else:
@@ -70,7 +70,7 @@ def places(
                 yield from _of_file(file, notes, failures, name)
 
 
-def _walked(root: str, notes: list[str]) -> Iterator[str]:
+def walked(root: str, notes: list[str]) -> Iterator[str]:
     """Files below a folder, links followed; each folder once, whatever links lead back to it."""
     seen: set[tuple[int, int]] = set()
 
@@ -128,10 +128,10 @@ def _indexed(path: Path, notes: list[str]) -> list[str]:
             listed = [_parts(record.get("ReferencedFileID")) for record in records]
     except DAMAGE:
         notes.append(f"{path.name}: it can't be read; the folder it lies in was searched instead")
-        return list(_walked(os.fspath(path.parent), notes))
+        return list(walked(os.fspath(path.parent), notes))
     root = os.fspath(path.parent)
     # Names on a disc are in capitals, and lower case after some copying.
-    there = {os.path.relpath(file, root).casefold(): file for file in _walked(root, notes)}
+    there = {os.path.relpath(file, root).casefold(): file for file in walked(root, notes)}
     wanted = [os.path.join(*parts).casefold() for parts in listed if parts]  # noqa: PTH118
     files = [there[name] for name in wanted if name in there]
     if len(files) < len(wanted):

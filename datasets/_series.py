@@ -8,6 +8,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from fieldsight.datasets import scans
+from fieldsight.datasets._scan_files import walked
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.volume import Volume
 
@@ -84,7 +85,7 @@ def reader(path: Path, series_uid: str = "") -> Callable[[], Volume]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    return (file for file in root.rglob("*") if _may_be_dicom(file))
+    return (file for file in map(Path, walked(str(root), [])) if _may_be_dicom(file))
 
 
 def _may_be_dicom(path: Path) -> bool:

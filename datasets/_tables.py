@@ -17,11 +17,13 @@ class Row:
         path: the file.
         line: its number, from 1.
         cells: text by column, without blanks around it.
+        decimal_comma: whether 1,5 is a number: where commas don't part the cells.
     """
 
     path: Path
     line: int
     cells: Mapping[str, str]
+    decimal_comma: bool = False
 
     def text(self, column: str, default: str | None = None) -> str:
         """What stands in a column.
@@ -44,11 +46,13 @@ class Row:
         """
         text = self.text(column)
         try:
-            value = float(text)
+            value = float(text.replace(",", ".") if self.decimal_comma else text)
         except ValueError:
             value = float("nan")
         if not isfinite(value):
-            raise self.error(f"{column} must be a finite number. Received: {text[:40]!r}")
+            raise self.error(
+                f"{column} must be a finite number, with a decimal point. Received: {text[:40]!r}"
+            )
         return value
 
     def chosen(self, column: str, choices: Sequence[str]) -> str:
@@ -73,7 +77,8 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
     """The rows of a CSV file with a heading.
 
     Args:
-        path: the file, UTF-8, separated by commas.
+        path: the file, UTF-8, its cells parted by commas; or by semicolons or tabs, as some
+            spreadsheets have it, and then with decimal commas or points.
         needed: columns it must have; others are read too.
 
     Raises:
@@ -81,7 +86,7 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
         DataError: if it can't be read, lacks a column, or a row has not as many cells as the
             heading.
     """
-    lines = _lines(path)
+    lines, mark = _lines(path)
     names = [name.strip() for name in lines[0][1]] if lines else []
     missing = [name for name in needed if name not in names]
     if missing or len(set(names)) < len(names):
@@ -91,7 +96,8 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
         )
     rows = []
     for line, cells in lines[1:]:
-        row = Row(path, line, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+        by_name = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+        row = Row(path, line, by_name, decimal_comma=mark != ",")
         if len(cells) != len(names):
             raise row.error(f"{len(names)} cells were needed. Received: {len(cells)}")
         rows.append(row)
@@ -102,16 +108,26 @@ def headings(path: Path) -> list[str]:
     """The names in a CSV file's first line; none if it can't be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
+            first = file.readline()
+            return [name.strip() for name in next(csv.reader([first], delimiter=_mark(first)), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _mark(heading: str) -> str:
+    """What parts the cells of a heading."""
+    return max((",", ";", "\t"), key=heading.count)
+
+
+def _lines(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+    """The cells of each line that has any, with its number, and what parts them."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+            mark = _mark(file.readline())
+            file.seek(0)
+            reader = csv.reader(file, delimiter=mark)
+            lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+            return lines, mark
     except FileNotFoundError as error:
         raise DatasetNotFoundError(
             f"{path}: a table of labels was needed. Received: no such file. Copy it there."

@@ -23,6 +23,7 @@ from fieldsight.datasets.volume import to_index, to_world
 Array = NDArray[Any]
 
 AIR = -1000  # Hounsfield units beyond a scan
+BEYOND_MM = 50.0  # of the lungs, where no nodule lies; a wall's or a collapsed lung's are nearer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +95,23 @@ class Case:
 
 
 def case_of(scan: Scan, prepared: Prepared) -> Case:
-    """A scan with its labels, prepared."""
+    """A scan with its labels, prepared.
+
+    Raises:
+        DataError: if a nodule lies far from the lungs: then its coordinates are others' than the
+            scan's, and whatever is scored or learned with them is wrong.
+    """
+    ends = np.array(prepared.shape) - 1
+    for nodule in scan.nodules:
+        index = prepared.to_index(nodule.centre_mm)
+        beyond = float(np.abs(index - np.clip(index, 0, ends)).max()) * prepared.spacing_mm
+        if beyond > BEYOND_MM:
+            place = ", ".join(f"{value:.1f}" for value in nodule.centre_mm)
+            raise DataError(
+                f"{scan.name}: nodules in the lungs were needed, in LPS millimetres of the scan. "
+                f"Received: one at {place}, {beyond:.0f} mm from them. Is it of another scan, or "
+                "in RAS (x and y of the other sign), or in voxels?"
+            )
     return Case(
         scan.name, scan.group, scan.series_uid, prepared.image, prepared.lungs, prepared.affine,
         scan.nodules, scan.excluded, prepared.labels, scan.cancer, scan.marked,

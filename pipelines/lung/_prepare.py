@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.lung_preparation.cache import cached, is_cached
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import FAILURES, check_output_folder, write_failures
+from fieldsight.pipelines.lung._cases import case_of
 
 if TYPE_CHECKING:
     from fieldsight.datasets.nodules import Scan
@@ -39,12 +40,13 @@ def prepare(settings: Prepare) -> int:
     folder = settings.cache / PREPARED
     started = time.perf_counter()
     failures = dict(found.failures)
+    tell_failures(failures)
     there = 0
     for scan, (was_there, failure) in _progress(found.scans, _all(found.scans, settings, folder)):
         there += was_there
         if failure:
             failures[scan.name] = failure
-            _say(f"failed: {failure}")
+            tell_failures({scan.name: failure})
     write_failures(settings.cache, "scan", failures)
     done = {
         "data": found.name,
@@ -63,6 +65,12 @@ def prepare(settings: Prepare) -> int:
     return 2 if not ready else int(bool(failures))
 
 
+def tell_failures(failures: Mapping[str, str]) -> None:
+    """Say on stderr what could not be used, and why."""
+    for name, reason in failures.items():
+        _say(f"failed: {'' if reason.startswith(name) else f'{name}: '}{reason}")
+
+
 def _all(
     scans: Sequence[Scan], settings: Prepare, folder: Path
 ) -> Iterator[tuple[Scan, tuple[bool, str]]]:
@@ -71,7 +79,7 @@ def _all(
     def one(scan: Scan) -> tuple[bool, str]:
         try:
             was_there = is_cached(scan, settings.spacing_mm, folder)
-            cached(scan, settings.spacing_mm, folder)
+            case_of(scan, cached(scan, settings.spacing_mm, folder))
         except DataError as error:
             return False, str(error)
         return was_there, ""

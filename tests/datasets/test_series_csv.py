@@ -58,6 +58,19 @@ def test_patients_and_cancers_come_from_their_table(folder: Path) -> None:
     assert by_uid["1.2.3"].cancer is None
 
 
+@pytest.mark.parametrize(
+    ("mark", "number", "encoding"),
+    [(",", "-60.5", "utf-8-sig"), (";", "-60,5", "utf-8"), ("\t", "-60.5", "utf-8-sig")],
+)
+def test_a_spreadsheets_table_is_read_too(
+    folder: Path, mark: str, number: str, encoding: str
+) -> None:
+    row = mark.join(("1.2.2", number, "1e1", "-210", "6"))
+    (folder / "annotations.csv").write_text(f"{HEAD}\n".replace(",", mark) + row, encoding)
+    marked = [nodule for scan in series_csv.load(folder).scans for nodule in scan.nodules]
+    assert [nodule.centre_mm for nodule in marked] == [(-60.5, 10.0, -210.0)]
+
+
 def test_a_row_without_its_series_is_a_failure(folder: Path) -> None:  # C-11
     with (folder / "annotations.csv").open("a") as file:
         file.write("1.2.9,0,0,0,5,,,\n")
@@ -80,6 +93,7 @@ def test_a_series_that_cannot_be_used_is_a_failure(folder: Path, lung: ModuleTyp
         (f"{HEAD},place\n1.2.2,1,2,3,4,liver\n", "free, wall, vessel"),
         (f"{HEAD},malignancy\n1.2.2,1,2,3,4,6\n", "within 1 and 5. Received: 6"),
         (f"{HEAD},malignancy\n1.2.2,1,2,3,4,high\n", "malignancy must be a finite number"),
+        (f'{HEAD}\n1.2.2,"1,5",2,3,4\n', "coordX must be a finite number, with a decimal point"),
     ],
 )
 def test_what_columns_say_is_checked(folder: Path, table: str, message: str) -> None:
@@ -248,6 +262,8 @@ def test_follow_up_labels_each_scan_of_a_patient(tmp_path: Path, lung: ModuleTyp
     for name, uid, date in (("A/1", "1.8.1", "19990105"), ("A/2", "1.8.2", "20001230"),
                             ("B/1", "1.8.3", "20010101")):  # fmt: skip
         lung.write_dicom(tmp_path / name, lung.small(), series_uid=uid, patient=name[0], date=date)
+    (tmp_path / "B" / "1").rename(tmp_path / "archive")  # scans are large: they lie elsewhere
+    (tmp_path / "B" / "1").symlink_to(tmp_path / "archive", target_is_directory=True)
     (tmp_path / "outcomes.csv").write_text(
         "patient,outcome,date\nA,1,2001-06-01\nB,0,2001-02-01\nC,0,2001-01-01\n"
     )

@@ -59,6 +59,18 @@ def test_a_mended_scan_leaves_no_failure(
     assert not (tmp_path / "cache" / "failures.csv").exists()
 
 
+def test_a_nodule_far_from_the_lungs_is_a_failure_of_its_scan(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The chest's body is 320 mm wide, about 0: a nodule at x = 80 mm lies in a lung.
+    (folder / "annotations.csv").write_text(f"{HEAD}1.1,80,0,20,16\n1.2,-80,-410,20,16\n")
+    assert Prepare(data=folder, cache=tmp_path / "cache", spacing_mm=4.0).run() == 1
+    said = capsys.readouterr().err
+    assert "failed: 1.2: nodules in the lungs were needed" in said
+    assert "in RAS (x and y of the other sign)" in said
+    assert "1.1" not in said
+
+
 def test_nothing_prepared_is_2(folder: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         (folder / "subset0" / f"1.{number}.mhd").unlink()

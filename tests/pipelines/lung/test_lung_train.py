@@ -272,6 +272,21 @@ def test_trained_killed_resumed_and_asked(
     assert (scored / "candidates.csv").exists()
     assert json.loads((scored / "figures.json").read_text())["simulated"] is True
 
+    # Where nobody marked nodules, the patients' outcomes are scored alone; one is missing.
+    bowl = tmp_path / "bowl"
+    (bowl / "stage1").mkdir(parents=True)
+    (bowl / "stage1_labels.csv").write_text("id,cancer\na,1\nb,0\nc,0\n")
+    for name, patient in zip("ab", sorted(series.parent.iterdir()), strict=False):
+        (bowl / "stage1" / name).symlink_to(next(patient.iterdir()), target_is_directory=True)
+    capsys.readouterr()
+    evaluate = ["lung", "evaluate", "--data", str(bowl), "--model", str(file), "--out", str(scored)]
+    assert main([*evaluate, "--allow-simulated", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["data"], told["test_patients"], told["failed"]) == ("bowl", 2, 1)
+    assert 0 <= told["test_auc"] <= 1
+    assert "test_cpm" not in told
+    assert (scored / "failures.csv").read_text().startswith("scan,reason\nc,c: a folder")
+
 
 def test_a_model_of_simulated_patients_refuses_a_real_scan(
     lung: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
