@@ -59,6 +59,8 @@ class Cohort:
             that aren't learned from; none where scenes aren't known.
         features: `(n, features)` band statistics.
         held: all pixels, if they fit into memory.
+        cover: `(n, 32, 32, classes)` uint8, pixels of each class of land cover in each cell of
+            each chip, to be learned besides; None where it isn't known.
         name: of the data, as the model is registered by.
         how: they were split, in words.
         split_fingerprint: of the split.
@@ -69,6 +71,7 @@ class Cohort:
     sides: Mapping[str, Array]
     features: Array
     held: Array | None
+    cover: Array | None
     name: str
     how: str
     split_fingerprint: str
@@ -78,6 +81,11 @@ class Cohort:
     def simulated(self) -> bool:
         """Whether a computer drew them."""
         return self.chips.simulated
+
+    @property
+    def num_classes(self) -> int:
+        """Of the land cover; 0 where it isn't known."""
+        return 0 if self.cover is None else int(self.cover.shape[-1])
 
     def pixels(self, side: str) -> Pixels:
         """The chips of a side."""
@@ -125,6 +133,7 @@ def gather(
     name: str,
     progress: Progress | None = None,
     needed: Sequence[str] = SIDES[:3],
+    cover: Callable[[Sequence[str]], Array] | None = None,
     cache: Path | None = None,
 ) -> Cohort:
     """Read every chip once, leave out what can't be read, and split the rest.
@@ -135,6 +144,7 @@ def gather(
         name: of the data.
         progress: told how many are through.
         needed: sides that mustn't be empty.
+        cover: from chips' names to the land cover under them; None where it isn't known.
         cache: the folder that `prepare` filled; None reads the chips from their files.
 
     Raises:
@@ -155,8 +165,9 @@ def gather(
             )
     total = hashlib.sha256(repr([chips.names[i] for side in SIDES for i in sides[side]]).encode())
     return Cohort(
-        chips, sides, features, held, name, how, total.hexdigest(), {**chips.failures, **failures}
-    )
+        chips, sides, features, held, None if cover is None else cover(chips.names), name, how,
+        total.hexdigest(), {**chips.failures, **failures},
+    )  # fmt: skip
 
 
 def _read(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fieldsight.datasets import planet
+from fieldsight.datasets import chip_cover, planet
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.deforestation import _bands, _chips
 from fieldsight.pipelines.deforestation._chips import Cohort
@@ -105,6 +105,7 @@ def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Prog
     cohort = _chips.gather(
         chips, functools.partial(_chips.by_scene, seed=settings.seed), name,
         progress(f"reading and checking {len(chips):,} chips"), cache=settings.cache,
+        cover=_cover_of(settings.data),
     )  # fmt: skip
     kept = (settings.cache or folder) / "fields"
     fields, failures = _fields_of(settings.data, kept, cohort, progress)
@@ -123,7 +124,7 @@ def _simulated(
     name = f"simulated-{way.detail}"
     cohort = _chips.gather(
         chips, functools.partial(_chips.in_order, counts=counts, seed=settings.seed), name,
-        progress(f"reading {len(chips):,} chips"),
+        progress(f"reading {len(chips):,} chips"), cover=_cover_of(here),
     )  # fmt: skip
     fields, failures = _fields_of(here, folder / "fields", cohort, progress)
     other_chips = planet.load(there, settings.product)
@@ -145,6 +146,15 @@ def _write(
         processes=min(os.cpu_count() or 1, MOST_PROCESSES),
         progress=progress(f"simulating {count} scenes, {setting} setting"),
     )  # fmt: skip
+
+
+def _cover_of(folder: Path) -> Callable[[Sequence[str]], Array] | None:
+    """What tells the land cover under chips, where the folder has it in the simulator's classes."""
+    if not chip_cover.is_there(folder):
+        return None
+    from fieldsight.datasets.simulated.forest import CLASSES
+
+    return functools.partial(chip_cover.read, folder, num_classes=len(CLASSES))
 
 
 def _fields_of(

@@ -48,8 +48,8 @@ class Way:
 
 QUICK = Way(
     detail="quick",
-    scenes=Scenes(train=14, val=4, test=6, other=2),
-    tagger=Recipe(epochs=16, batch_size=16, learning_rate=3e-3, weight_decay=1e-2),
+    scenes=Scenes(train=18, val=5, test=7, other=2),
+    tagger=Recipe(epochs=30, batch_size=16, learning_rate=4e-3, weight_decay=1e-2),
 )
 FULL = Way(
     detail="full",

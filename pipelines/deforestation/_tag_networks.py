@@ -18,7 +18,6 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from fieldsight.core import architectures, blocks
-from fieldsight.core.layers import RandomSymmetry
 from fieldsight.core.weights import load_published
 from fieldsight.datasets.planet import TAGS
 from fieldsight.pipelines._errors import CommandError
@@ -27,6 +26,8 @@ from fieldsight.pipelines.deforestation._tag_scores import CLOUDY, GROUND_AT, WE
 Array = NDArray[Any]
 
 SIDE = 256  # pixels of a chip
+STEM = ((16, 4), (32, 3))  # filters and kernels of the small network's, each at stride 2
+STAGES = (64, 96, 128)  # its filters from a map of 32 x 32 on
 # Where each of TAGS stands once weather and ground are put one behind the other.
 _BACK = [int(i) for i in np.argsort([*WEATHER_AT, *GROUND_AT])]
 # By which standardised bands become what the published weights were trained on.
@@ -58,10 +59,9 @@ def tagger(
     *,
     side: int = SIDE,
     published: bool = False,
-    dropout: float = 0.3,
-    seed: int = 0,
+    dropout: float = 0.2,
 ) -> keras.Model:
-    """The network that is trained: it moves its chips by the square's symmetries in training.
+    """The network from digital numbers to logits.
 
     Args:
         backbone: "small", or a function of `core.architectures` by its name.
@@ -70,7 +70,6 @@ def tagger(
         published: whether `fill` will put published weights into it: bands are then brought to
             the range that those have seen.
         dropout: of the small network's features.
-        seed: of the symmetries.
 
     Returns:
         An uncompiled model from `(n, side, side, bands)` digital numbers to `(n, 17)` logits in
@@ -87,8 +86,7 @@ def tagger(
         )
     bands = len(statistics.mean)
     chips = keras.Input((side, side, bands), name="digital_numbers")
-    x = RandomSymmetry(seed=seed, name="symmetry")(chips)
-    x = _standardised(x, statistics)
+    x = _standardised(chips, statistics)
     if backbone == "small":
         return keras.Model(chips, _small(x, dropout), name="tagger_small")
     if published:
@@ -132,15 +130,18 @@ def _standardised(x: Any, statistics: Statistics) -> Any:
 
 def _small(x: Any, dropout: float) -> Any:
     """A residual network of few layers: full resolution is left at once, context comes early."""
-    x = _convolved(x, 24, "stem", kernel_size=5, strides=2)
-    x = layers.ReLU(name="stem_relu")(x)
-    for stage, filters in enumerate((24, 48, 96, 128), 1):
+    for number, (filters, kernel_size) in enumerate(STEM, 1):
+        x = _convolved(x, filters, f"stem{number}", kernel_size=kernel_size, strides=2)
+        x = layers.ReLU(name=f"stem{number}_relu")(x)
+    pooled = []
+    for stage, filters in enumerate(STAGES, 1):
         x = _block(blocks.maximum_pooling(x, name=f"stage{stage}_pool"), filters, f"stage{stage}")
-    # What fills a chip tells by its mean; what is small, as a mine or a road, by its maximum.
-    pooled = [
-        blocks.global_average(x, name="average"),
-        layers.GlobalMaxPooling2D(name="most")(x),
-    ]
+        if stage > 1:
+            # What fills a chip tells by its mean; what is small, as a mine, by its maximum.
+            pooled += [
+                blocks.global_average(x, name=f"stage{stage}_average"),
+                layers.GlobalMaxPooling2D(name=f"stage{stage}_most")(x),
+            ]
     x = layers.Concatenate(name="features")(pooled)
     return blocks.logits(layers.Dropout(dropout, name="dropout")(x), len(TAGS))
 
@@ -180,20 +181,59 @@ def with_probabilities(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, ops.take(together, _BACK, axis=-1), name=network.name)
 
 
-class TagLoss(keras.losses.Loss):
+def with_cover(network: keras.Model, num_classes: int) -> keras.Model:
+    """The small network, telling besides what covers the ground, cell by cell.
+
+    It learns from few chips where a road or a pasture lies, when it is told; from tags alone it
+    learns that from many. What is saved and served has the tags alone.
+
+    Args:
+        network: of `tagger("small", ...)`.
+        num_classes: of the land cover, nodata among them.
+
+    Returns:
+        A model to `(n, 17 + m)` logits: the tags', then those of the classes of each cell of
+        stage 1, then of stage 2, as `Learned` reads them.
+    """
+    parts = [network.output]
+    for stage in (1, 2):
+        x = network.get_layer(f"stage{stage}_out").output
+        x = blocks.convolution(x, num_classes, 1, dtype="float32", name=f"stage{stage}_cover")
+        parts.append(layers.Flatten(dtype="float32", name=f"stage{stage}_flat")(x))
+    together = layers.Concatenate(dtype="float32", name="tags_and_cover")(parts)
+    return keras.Model(network.input, together, name=f"{network.name}_and_cover")
+
+
+class Learned(keras.losses.Loss):
     """Cross-entropy of the one weather tag, and of each ground tag where ground can be seen.
 
     Args:
         smoothing: share of a label's certainty that is given up, for labels have mistakes.
+        num_classes: of the land cover that is learned besides, nodata among them; 0 for none.
+        cells: of it along each side of a chip; stage 2 has half as many.
     """
 
-    def __init__(self, smoothing: float = 0.0) -> None:
+    def __init__(self, smoothing: float = 0.0, num_classes: int = 0, cells: int = 32) -> None:
         super().__init__(name="tags")
-        self.smoothing = smoothing
+        self.smoothing, self.num_classes, self.cells = smoothing, num_classes, cells
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """`(n,)` from `(n, 17)` 0 or 1 and `(n, 17)` logits."""
+        """`(n,)` from `(n, 17 + cells * cells * classes)` 0 or 1 and counts, and logits."""
         true, logits = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        count = len(TAGS)
+        loss = self._of_tags(true[:, :count], logits[:, :count])
+        if not self.num_classes:
+            return loss
+        cells, classes = self.cells, self.num_classes
+        split = count + cells * cells * classes
+        fine = ops.reshape(true[:, count:], (-1, cells, cells, classes))
+        halves = ops.reshape(fine, (-1, cells // 2, 2, cells // 2, 2, classes))
+        coarse = ops.sum(halves, axis=(2, 4))
+        said = ops.reshape(logits[:, count:split], fine.shape)
+        loss += _of_cover(fine, said)
+        return loss + _of_cover(coarse, ops.reshape(logits[:, split:], coarse.shape))
+
+    def _of_tags(self, true: Any, logits: Any) -> Any:
         weather = ops.take(true, WEATHER_AT, axis=-1)
         # A few of the competition's chips have no weather tag or two: none counts for nothing.
         count = ops.sum(weather, axis=-1, keepdims=True)
@@ -209,9 +249,18 @@ class TagLoss(keras.losses.Loss):
         return loss + ops.sum(binary, axis=-1) * (1 - weather[:, CLOUDY])
 
 
+def _of_cover(counts: Any, logits: Any) -> Any:
+    """`(n,)` mean cross-entropy over the pixels with a class; 0 where none has."""
+    known = counts[..., 1:]
+    loss = -ops.sum(known * ops.log_softmax(logits[..., 1:], axis=-1), axis=(1, 2, 3))
+    return loss / ops.maximum(ops.sum(known, axis=(1, 2, 3)), 1.0)
+
+
 def f2(y_true: Any, y_pred: Any) -> Any:
     """F2 of each chip by the likeliest weather and ground tags from 0.2 on: to follow training."""
-    true, logits = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+    count = len(TAGS)
+    true = ops.cast(y_true, "float32")[:, :count]
+    logits = ops.cast(y_pred, "float32")[:, :count]
     weather = ops.take(logits, WEATHER_AT, axis=-1)
     weather = ops.cast(ops.equal(weather, ops.max(weather, axis=-1, keepdims=True)), "float32")
     ground = ops.cast(ops.take(logits, GROUND_AT, axis=-1) > np.log(0.2 / 0.8), "float32")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.core.symmetry import symmetries
+from fieldsight.core.symmetry import Symmetry, symmetries
+from fieldsight.datasets.chip_cover import CELLS
 from fieldsight.datasets.planet import TAGS
 from fieldsight.pipelines import _training
+from fieldsight.pipelines._drawn import Batches
 from fieldsight.pipelines.deforestation import _tag_networks
 from fieldsight.pipelines.deforestation._chips import Cohort
 from fieldsight.pipelines.deforestation._tag_networks import Statistics
@@ -79,12 +80,15 @@ def train(
     followed = _spread(len(cohort.sides["val"]), FOLLOWED)
     fitted = _training.fit(
         model, data, recipe,
-        validation=(_floats(cohort.pixels("val")[followed]), cohort.tags("val")[followed]),
-        monitor="val_f2", folder=folder, resume=True, on_epoch=on_epoch,
+        validation=(
+            cohort.pixels("val")[followed].astype(np.float32), _targets(cohort, "val", followed)
+        ),
+        monitor="val_loss", folder=folder, resume=True, on_epoch=on_epoch,
         validation_batch_size=AT_ONCE,
     )  # fmt: skip
     plain = _training.in_policy("float32", model, build)
-    network = _tag_networks.with_probabilities(plain)
+    logits = keras.Model(plain.input, plain.get_layer("logits").output, name=f"tagger_{backbone}")
+    network = _tag_networks.with_probabilities(logits)
     probabilities = answers(network.predict_on_batch, cohort.pixels("val"), average=average)
     tags = cohort.tags("val")
     thresholds = choose_thresholds(probabilities, tags)
@@ -98,9 +102,12 @@ def started(
     """A tagger before training, published weights in it if asked for, and what builds another."""
     pixels = cohort.pixels("train")
     statistics = Statistics.of(pixels[_spread(len(pixels), SAMPLED)])
-    build = functools.partial(
-        _tag_networks.tagger, backbone, statistics, published=weights is not None, seed=seed
-    )
+    classes = cohort.num_classes if backbone == "small" else 0
+
+    def build() -> keras.Model:
+        network = _tag_networks.tagger(backbone, statistics, published=weights is not None)
+        return _tag_networks.with_cover(network, classes) if classes else network
+
     keras.utils.set_random_seed(seed)
     model = build()
     if weights is not None:
@@ -108,22 +115,46 @@ def started(
     return model, build
 
 
-def batches(cohort: Cohort, recipe: _training.Recipe) -> Any:
-    """Training chips as `_training.batches` gives them."""
-    pixels: Any = cohort.pixels("train")  # indexed as an array is
-    return _training.batches(
-        pixels, cohort.tags("train"), batch_size=recipe.batch_size, seed=recipe.seed,
-        distort=lambda chips, _: _floats(chips),
-    )  # fmt: skip
+def batches(cohort: Cohort, recipe: _training.Recipe) -> Batches:
+    """Training chips, each in one of its eight turned and mirrored forms, with their targets."""
+    pixels = cohort.pixels("train")
+    count = len(pixels)
+    size = min(recipe.batch_size, count)
+
+    def draw(rng: np.random.Generator) -> tuple[Array, Array]:
+        chosen = np.sort(rng.choice(count, size, replace=False))
+        moves = [SYMMETRIES[i] for i in rng.integers(len(SYMMETRIES), size=size)]
+        chips = [move.image(chip) for move, chip in zip(moves, pixels[chosen], strict=True)]
+        # Digital numbers as the network's input has them: casting uint16 inside is slow.
+        return np.stack(chips).astype(np.float32), _targets(cohort, "train", chosen, moves)
+
+    return Batches(draw, -(-count // size), recipe.seed)
+
+
+def _targets(
+    cohort: Cohort, side: str, chosen: Array, moves: Sequence[Symmetry] = SYMMETRIES[:1]
+) -> Array:
+    """`(n, 17 + m)` int32: tags, then the pixels of each class of land cover in each cell."""
+    tags = cohort.tags(side)[chosen].astype(np.int32)
+    if cohort.cover is None:
+        return tags
+    cover = cohort.cover[cohort.sides[side][chosen]]
+    several = moves if len(moves) == len(cover) else list(moves) * len(cover)
+    moved = [move.image(one).ravel() for move, one in zip(several, cover, strict=True)]
+    return np.concatenate([tags, np.stack(moved)], axis=1)
 
 
 def compiled(model: keras.Model, recipe: _training.Recipe, steps: int, smoothing: float) -> None:
     """Compile a tagger with its loss."""
     f2 = keras.metrics.MeanMetricWrapper(_tag_networks.f2, name="f2")
+    has_cover = model.output_shape[-1] > len(TAGS)
+    classes = model.get_layer("stage1_cover").filters if has_cover else 0
     model.compile(
-        _training.optimizer(recipe, steps), _tag_networks.TagLoss(smoothing), metrics=[f2],
+        _training.optimizer(recipe, steps),
+        _tag_networks.Learned(smoothing, classes, CELLS),
+        metrics=[f2],
         steps_per_execution=_training.steps_an_execution(steps),
-    )  # fmt: skip
+    )
 
 
 def answers(run: Callable[[Array], Array], pixels: Any, *, average: bool = False) -> Array:
@@ -140,15 +171,10 @@ def answers(run: Callable[[Array], Array], pixels: Any, *, average: bool = False
     moves = SYMMETRIES if average else SYMMETRIES[:1]
     found = []
     for start in range(0, len(pixels), AT_ONCE):
-        chips = _floats(pixels[start : start + AT_ONCE])
+        chips = pixels[start : start + AT_ONCE].astype(np.float32)
         forms = [np.stack([move.image(chip) for chip in chips]) for move in moves]
         found.append(np.mean([np.asarray(run(form)) for form in forms], axis=0))
     return np.concatenate(found) if found else np.zeros((0, len(TAGS)))
-
-
-def _floats(chips: Array) -> Array:
-    """Digital numbers as the network's input has them: casting uint16 inside is slow."""
-    return chips.astype(np.float32)
 
 
 def _spread(total: int, most: int) -> Array:

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, fbeta_score
 
 from fieldsight.datasets.planet import TAGS, WEATHER, ChipSet
+from fieldsight.pipelines import _training
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.deforestation import (
     _bands,
@@ -114,7 +116,7 @@ def test_statistics_are_of_what_there_are_data_of() -> None:
 
 
 def loss_of(truth: Any, logits: Any, smoothing: float = 0.0) -> float:
-    loss = _tag_networks.TagLoss(smoothing)
+    loss = _tag_networks.Learned(smoothing)
     return float(loss(np.atleast_2d(truth), np.atleast_2d(logits).astype("float32")))
 
 
@@ -130,6 +132,38 @@ def test_the_loss_is_a_cross_entropy_of_the_weather_and_one_a_ground_tag() -> No
     # Smoothed by a tenth, a sure right answer (logit 20) of a ground tag costs 20 x 0.05.
     sure = row(clear=1, primary=1) * 40 - 20
     assert loss_of(truth, sure, 0.1) == pytest.approx(13 * 20 * 0.05 + 40 * 0.1 * 3 / 4, rel=1e-3)
+
+
+def test_land_cover_is_learned_by_pixels_of_known_classes() -> None:
+    # Two by two cells, classes nodata, forest, water; 4 pixels of one known cell are forest.
+    cells = np.zeros((2, 2, 3))
+    cells[0, 0, 1], cells[1, 1, 0] = 4, 64
+    truth = np.concatenate([row(cloudy=1), cells.ravel()])[None]
+    logits = np.zeros((1, 17 + 2 * 2 * 3 + 3), "float32")
+    loss = _tag_networks.Learned(0.0, 3, 2)
+    # Log 4 of the weather, log 2 of forest or water at each of the two levels.
+    assert float(loss(truth, logits)) == pytest.approx(np.log(4) + 2 * np.log(2), rel=1e-6)
+    logits[0, 17:29:3] = 9.0  # nodata is nothing to be learned
+    assert float(loss(truth, logits)) == pytest.approx(np.log(4) + 2 * np.log(2), rel=1e-6)
+    logits[0, 18] = 20.0  # forest, in the fine cell
+    assert float(loss(truth, logits)) == pytest.approx(np.log(4) + np.log(2), rel=1e-5)
+
+
+def test_chips_and_their_land_cover_are_turned_alike() -> None:
+    # D-10: what covers a cell is told by the chip's own pixels, however it was moved.
+    rng = np.random.default_rng(0)
+    cover = rng.integers(0, 64, (3, 32, 32, 2)).astype(np.uint8)
+    pixels = cover[..., :1].repeat(8, axis=1).repeat(8, axis=2).astype(np.uint16)
+    cohort: Any = SimpleNamespace(
+        pixels=lambda side: pixels, tags=lambda side: np.zeros((3, 17), np.uint8), cover=cover,
+        sides={"train": np.arange(3)},
+    )  # fmt: skip
+    recipe = _training.Recipe(epochs=1, batch_size=3)
+    chips, targets = _tagger.batches(cohort, recipe)[0]
+    assert chips.dtype == np.float32
+    grids = targets[:, 17:].reshape(3, 32, 32, 2)
+    np.testing.assert_array_equal(chips[:, ::8, ::8, 0], grids[..., 0])
+    assert any((grid[..., 0] != one[..., 0]).any() for grid, one in zip(grids, cover, strict=True))
 
 
 def test_what_is_followed_in_training_is_f2_by_chip() -> None:
