@@ -88,6 +88,16 @@ def place(exact: Sequence[Place], km: float) -> Place:
     return Place(*middle, half * max(1, math.ceil(farthest / half)), exact[0].how)
 
 
+def source_name(kind: str, number: int) -> str:
+    """What the source of this number, from 1, is called where names must tell nothing."""
+    return f"{kind}-{number:04d}"
+
+
+def frame_name(source: str, number: int) -> str:
+    """What a frame of a sequence is called, by its source's name and number from the first."""
+    return f"{source}/{number:06d}"
+
+
 def blur(answer: Answer, km: float) -> Blurred:
     """The same answer with places on the grid, and with names and notes that say nothing.
 
@@ -102,7 +112,7 @@ def blur(answer: Answer, km: float) -> Blurred:
     Raises:
         ValueError: if it isn't above 0.
     """
-    names = {source.name: f"{source.kind}-{number:04d}"
+    names = {source.name: source_name(source.kind, number)
              for number, source in enumerate(answer.sources, 1)}  # fmt: skip
     first = {name: min((view.number for view in views), default=0)
              for name, views in answer.by_source.items()}  # fmt: skip
@@ -117,7 +127,7 @@ def blur(answer: Answer, km: float) -> Blurred:
         number = view.number - first[view.source]
         name = names[view.source]
         if view.source not in alone:
-            name = f"{name}/{number:06d}"
+            name = frame_name(name, number)
         names.setdefault(view.name, name)
         views.append(_view(view, name, names[view.source], number, cells.get(view.source)))
     failures: dict[str, str] = {}

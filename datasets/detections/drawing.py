@@ -108,7 +108,8 @@ def save(path: Path, image: Array, answer: Answer) -> None:
 
     said = "; ".join((*answer.marks(), answer.provenance.model, answer.provenance.disclaimer))
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=QUALITY, comment=said.encode())
+    # Colours in full: lines of one pixel would fade.
+    Image.fromarray(image).save(file, "JPEG", quality=QUALITY, subsampling=0, comment=said.encode())
     write_atomically(path, file.getvalue())
 
 

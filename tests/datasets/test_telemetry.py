@@ -1,6 +1,7 @@
 """Where cameras were: CSV, DJI's subtitles in their published forms, a picture's own tags."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def test_a_csv_gives_the_pose_between_two_moments(tmp_path: Path) -> None:
     flight = telemetry.load(written(tmp_path / "a.csv", HEADING + rows))
     pose = flight.at(time_s=0.25)
     assert pose is not None
-    assert (pose.longitude, pose.height_m) == (pytest.approx(31.505), pytest.approx(105))
+    assert pose.longitude == pytest.approx(31.505)
+    assert pose.height_m == pytest.approx(105)
     # From 350 to 10 degrees by north, not by south.
     assert pose.heading_degrees == pytest.approx(355)
     assert pose.pitch_degrees == pytest.approx(-42.5)
@@ -228,10 +230,10 @@ def test_focal_lengths_on_film_are_by_the_diagonal() -> None:
     assert pose.focal_in((1824, 2736)) == pytest.approx(focal / 2)
 
 
-def saved(path: Path, gps: dict[int, object], xmp: bytes = b"", **settings: object) -> Path:
+def saved(path: Path, gps: Mapping[int, object], xmp: bytes = b"", **settings: object) -> Path:
     image = Image.new("RGB", (40, 30))
     exif = image.getexif()
-    exif[0x8825] = gps
+    exif[0x8825] = dict(gps)
     image.save(path, exif=exif, **({"xmp": xmp} if xmp else {}))  # type: ignore[arg-type]
     return path
 

@@ -1,0 +1,215 @@
+"""From inputs to an answer: frames are read, looked at, tracked and placed, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.datasets.detections import Answer, Detection, Source, View
+from fieldsight.datasets.errors import DataError
+from fieldsight.pipelines.wildlife import _place
+
+if TYPE_CHECKING:
+    from fieldsight.core.detection import Detections
+    from fieldsight.datasets.findings import Provenance
+    from fieldsight.datasets.frames import Input, Mosaic, Shot
+    from fieldsight.datasets.terrain import Terrain
+    from fieldsight.pipelines.wildlife._drawer import Drawer
+
+Array = NDArray[Any]
+Tell = Callable[[str], Callable[[int, int], None]]
+
+SIMULATED = "SIMULATED.json"
+LEVELS = 5  # folders above an input in which it may lie
+
+
+class Finder(Protocol):
+    """What finds objects.
+
+    Attributes:
+        classes: names by label.
+        people: of the classes.
+        vehicles: of the classes.
+        threshold: the score from which a detection is one.
+        provenance: what outputs say of it.
+    """
+
+    classes: tuple[str, ...]
+    people: frozenset[str]
+    vehicles: frozenset[str]
+    threshold: float
+    provenance: Provenance
+
+    def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+        """What is in each frame of one input, in order; the frame as it is to be drawn."""
+
+    def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
+        """What is in an orthomosaic, by windows."""
+
+
+class Tracker(Protocol):
+    """What tells the objects of a sequence apart."""
+
+    def update(self, boxes: Array, scores: Array, labels: Array) -> Array:
+        """`(n,)` int: the track of each box of the next frame, -1 of those that have none yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How inputs are looked at.
+
+    Args:
+        tracker: makes a new one a sequence, from its frames a second.
+        given: telemetry, or a folder of it; None looks beside.
+        terrain: heights of the ground; None for flat earth.
+        field_of_view_degrees: instead of what telemetry says.
+        drawer: draws what was found; None draws nothing.
+        tell: says what is done, and how far it is.
+    """
+
+    tracker: Callable[[float | None], Tracker]
+    given: Path | None = None
+    terrain: Terrain | None = None
+    field_of_view_degrees: float | None = None
+    drawer: Drawer | None = None
+    tell: Tell
+
+
+@dataclass(eq=False)
+class _Seen:
+    views: list[View] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def look(
+    inputs: Sequence[Input],
+    finder: Finder,
+    how: How,
+    *,
+    failures: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> Answer:
+    """Find what is in the inputs; what can't be read is recorded, and the others go on (C-11).
+
+    Args:
+        inputs: in their order.
+        finder: what finds it.
+        how: they are looked at.
+        failures: of inputs that couldn't be found, by name.
+        notes: of them, a sentence each.
+    """
+    seen = _Seen(notes=list(notes), failures=dict(failures or {}))
+    sources = [Source(each.name, each.kind, each.frames_per_second) for each in inputs]
+    for number, (each, source) in enumerate(zip(inputs, sources, strict=True), 1):
+        told = how.tell(f"{number}/{len(inputs)} {each.name} ({each.kind})")
+        try:
+            placer = _placer(each, how, seen, only=len(inputs) == 1)
+            if each.kind == "orthomosaic":
+                _mosaic(each, finder, how, placer, seen, told)
+            else:
+                _frames(each, source, finder, how, placer, seen, told)
+            seen.notes += placer.finish()
+        except DataError as error:
+            seen.failures[each.name] = str(error)
+        seen.failures |= each.failures
+    simulated = frozenset(each.name for each in inputs if is_simulated(each))
+    return Answer(
+        tuple(sources), tuple(seen.views), finder.classes, finder.provenance, finder.people,
+        finder.vehicles, finder.threshold, simulated, seen.failures,
+        tuple(dict.fromkeys(seen.notes)),
+    )  # fmt: skip
+
+
+def _placer(each: Input, how: How, seen: _Seen, *, only: bool) -> _place.Placer:
+    try:
+        flight = _place.flight_of(each, how.given, only=only)
+    except DataError as error:
+        seen.notes.append(f"{each.name} isn't placed: {error}")
+        flight = None
+    return _place.Placer(each, flight, None, how.terrain, how.field_of_view_degrees)
+
+
+def _frames(
+    each: Input,
+    source: Source,
+    finder: Finder,
+    how: How,
+    placer: _place.Placer,
+    seen: _Seen,
+    told: Callable[[int, int], None],
+) -> None:
+    tracker = how.tracker(each.frames_per_second) if source.in_time else None
+    for number, (shot, found) in enumerate(finder.frames(each.frames()), 1):
+        size = (int(shot.image.shape[0]), int(shot.image.shape[1]))
+        tracks = (
+            np.full(len(found), -1)
+            if tracker is None
+            else tracker.update(found.boxes, found.scores, found.labels)
+        )
+        places = placer.places(found.boxes, size, number=shot.number, time_s=shot.time_s)
+        view = _view(each, finder, found, tracks, places, size, shot.number, shot.time_s)
+        seen.views.append(view)
+        if how.drawer is not None:
+            how.drawer.frame(source, view, shot.image)
+        told(number, each.count or number)
+
+
+def _mosaic(
+    each: Input,
+    finder: Finder,
+    how: How,
+    placer: _place.Placer,
+    seen: _Seen,
+    told: Callable[[int, int], None],
+) -> None:
+    with each.open() as mosaic:
+        size = (int(mosaic.shape[0]), int(mosaic.shape[1]))
+        found = finder.mosaic(mosaic, told)
+        if mosaic.grid.is_georeferenced:
+            placer.grid = mosaic.grid
+        else:
+            seen.notes.append(f"{each.name}: it isn't georeferenced, and nothing in it is placed")
+        places = placer.places(found.boxes, size) if placer.grid else [None] * len(found)
+        view = _view(each, finder, found, np.full(len(found), -1), places, size, 0, None)
+        seen.views.append(view)
+        if how.drawer is not None:
+            how.drawer.mosaic(view, mosaic)
+
+
+def _view(
+    each: Input,
+    finder: Finder,
+    found: Detections,
+    tracks: Array,
+    places: Sequence[Any],
+    size: tuple[int, int],
+    number: int,
+    time_s: float | None,
+) -> View:
+    name = each.frame_name(number)
+    rows = zip(found.boxes, found.scores, found.labels, tracks, places, strict=True)
+    detections = tuple(
+        Detection(name, _box(box), min(1.0, max(0.0, float(score))), finder.classes[int(label)],
+                  int(track), place)
+        for box, score, label, track, place in rows
+    )  # fmt: skip
+    return View(name, each.name, size, detections, number, time_s)
+
+
+def _box(box: Array) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(side) for side in box)
+    return left, top, right, bottom
+
+
+def is_simulated(each: Input) -> bool:
+    """Whether a computer drew it: a folder above says so."""
+    if each.path is None:
+        return False
+    path = each.path.absolute()
+    return any((place / SIMULATED).is_file() for place in (path, *path.parents[:LEVELS]))

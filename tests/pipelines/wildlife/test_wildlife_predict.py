@@ -1,0 +1,313 @@
+"""From inputs to answers, with a finder of bright blobs in the model's place."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+from scipy import ndimage
+
+from fieldsight.core.detection import Detections
+from fieldsight.datasets import frames, ground
+from fieldsight.datasets.detections import DISCLAIMER
+from fieldsight.datasets.findings import Provenance
+from fieldsight.datasets.frames import Mosaic, Shot
+from fieldsight.datasets.telemetry import Pose
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.wildlife import _place, _predict
+from fieldsight.pipelines.wildlife._predict import Request
+
+DATA = Path(os.environ.get("FIELDSIGHT_DATA", Path(__file__).parents[4] / "shared/data"))
+BIRDS = DATA / "wildlife/everglades_wading_birds/Vacation_03192020_203_projected.tif"
+PELICANS = DATA / "wildlife/tree_crowns/AWPE Pigeon Lake 2020 DJI_0005.JPG"
+
+MADE = Provenance(model="bright blobs", trained_on="nothing", simulated=False,
+                  disclaimer=DISCLAIMER)  # fmt: skip
+HERE = (31.55, -24.05)
+
+
+class Blobs:
+    """What is brighter than 200 is an elephant, or a person if it is higher than wide."""
+
+    classes = ("elephant", "human")
+    people = frozenset({"human"})
+    vehicles: frozenset[str] = frozenset()
+    threshold = 0.5
+
+    def __init__(self, provenance: Provenance = MADE) -> None:
+        self.provenance = provenance
+
+    def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+        for shot in shots:
+            yield shot, self._found(shot.image)
+
+    def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
+        progress(1, 1)
+        rows, columns, _ = mosaic.shape
+        return self._found(mosaic.read((slice(0, rows), slice(0, columns))))
+
+    def _found(self, image: np.ndarray[Any, Any]) -> Detections:
+        labelled, count = ndimage.label(image.max(-1) > 200)
+        boxes, labels = [], []
+        for down, across in ndimage.find_objects(labelled)[: min(count, 200)]:
+            boxes.append((across.start, down.start, across.stop, down.stop))
+            labels.append(int(down.stop - down.start > across.stop - across.start))
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4),
+                          np.full(len(boxes), 0.9, np.float32), np.array(labels, int))  # fmt: skip
+
+
+class Order:
+    """The first box is track 0, the second track 1."""
+
+    def __init__(self, frames_per_second: float | None) -> None:
+        self.frames_per_second = frames_per_second
+
+    def update(self, boxes: Any, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
+        return np.arange(len(boxes))
+
+
+def run(request: Request, finder: Blobs | None = None) -> int:
+    _predict.check(request)
+    return _predict.answer(request, _predict.find(request), finder or Blobs(), Order)
+
+
+def spotted(
+    path: Path, *boxes: tuple[int, int, int, int], size: tuple[int, int] = (48, 64)
+) -> Path:
+    """A dark picture with bright boxes: left, top, right, bottom."""
+    image = np.full(size, 40, np.uint8)
+    for left, top, right, bottom in boxes:
+        image[top:bottom, left:right] = 250
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def flight(folder: Path, name: str = "KrugerNorth") -> Path:
+    """Three frames of a flight with one elephant and one person, and where the camera was."""
+    for number in range(231, 234):
+        x = number - 221
+        spotted(folder / name / f"{name}_{number:06d}.png", (x, 4, x + 6, 8), (40, 30, 42, 36))
+    rows = "".join(f"{n},{HERE[0]},{HERE[1]},100,90,-45,0,60\n" for n in range(231, 234))
+    (folder / "telemetry").mkdir(exist_ok=True)
+    (folder / "telemetry" / f"{name}.csv").write_text(
+        "frame,longitude,latitude,height_m,heading_degrees,pitch_degrees,roll_degrees,"
+        f"field_of_view_degrees\n{rows}"
+    )
+    return folder / name
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_flight_gives_every_output_with_what_it_shows_in_place(tmp_path: Path) -> None:
+    # W-8, W-9, W-11, W-13.
+    out = tmp_path / "out"
+    assert run(Request(inputs=[flight(tmp_path)], out=out, frames_per_second=10.0)) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "answers.json", "counts.csv", "detections.coco.json", "detections.geojson",
+        "detections.gpkg", "detections.megadetector.json", "people.csv", "pictures",
+        "tracks.csv", "tracks.mot.csv", "videos",
+    ]  # fmt: skip
+    counted = {row["class"]: row["count"] for row in table(out / "counts.csv")}
+    assert counted == {"elephant": "1", "human": "1"}
+    assert len((out / "tracks.mot.csv").read_text().splitlines()) == 6
+    read = pyogrio.read_dataframe(out / "detections.gpkg", layer="detections")
+    assert len(read) == 6
+    # The person's feet: 45 degrees down and east, by hand below the middle and to its right.
+    focal = 32 / np.tan(np.radians(30))
+    row = 33 + np.cos(np.radians(45)) * 3  # the box's middle, and as far down as the camera is flat
+    down = np.degrees(np.arctan((row - 24) / focal))
+    ahead = 100 / np.tan(np.radians(45 + down))
+    person = read[read["class"] == "human"].iloc[0]
+    away = ground.distance_m((HERE[0], person.geometry.y), (person.geometry.x, person.geometry.y))
+    assert away == pytest.approx(ahead, abs=0.05)
+    with av.open(str(next((out / "videos").iterdir()))) as film:
+        assert len(list(film.decode(video=0))) == 3
+    # The person's first frame is drawn, for a person to check.
+    assert [path.name for path in (out / "pictures").iterdir()] == [
+        "KrugerNorth_KrugerNorth_000231.png.jpg"
+    ]
+    said = json.loads((out / "answers.json").read_text())
+    assert said["provenance"]["model"] == "bright blobs"
+    assert said["people_to_check"] == 1
+    assert set(said["files"]) >= {"detections.gpkg", "tracks.mot.csv", "people.csv"}
+    assert "may show people: private" in said["files"].values()
+
+
+def test_blurred_answers_tell_no_name_and_no_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # W-9.
+    out = tmp_path / "out"
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "Skukuza.jpg").write_bytes(b"no picture")
+    inputs = [flight(tmp_path), tmp_path / "bad"]
+    assert run(Request(inputs=inputs, out=out, frames_per_second=10.0, blur_km=10.0)) == 1
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        content = path.name.encode() + path.read_bytes()
+        for telling in (b"Kruger", b"Skukuza", b"31.55", b"24.05", str(tmp_path).encode()):
+            assert telling not in content, (path.name, telling)
+    assert sorted(path.name for path in (out / "videos").iterdir()) == ["sequence-0001.mp4"]
+    assert sorted(path.name for path in (out / "pictures").iterdir()) == [
+        "sequence-0001_000000.jpg"
+    ]
+    assert "Kruger" not in capsys.readouterr().out
+
+
+def test_a_real_orthomosaics_birds_fall_inside_it(tmp_path: Path) -> None:
+    if not BIRDS.exists():
+        pytest.skip("no real orthomosaic here")
+    assert run(Request(inputs=[BIRDS], out=tmp_path / "out")) == 0
+    read = pyogrio.read_dataframe(tmp_path / "out/detections.gpkg", layer="detections")
+    assert len(read) > 10
+    with rasterio.open(BIRDS) as raster:
+        left, bottom, right, top = raster.bounds
+        x, y = read.to_crs(raster.crs.to_wkt()).geometry.x, read.geometry.y
+        assert ((x > left) & (x < right)).all()
+        y = read.to_crs(raster.crs.to_wkt()).geometry.y
+        assert ((y > bottom) & (y < top)).all()
+    assert set(read["how"]) == {"transform"}
+    assert (tmp_path / "out/pictures").is_dir()
+
+
+def test_a_real_picture_that_was_cut_says_why_it_is_not_placed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not PELICANS.exists():
+        pytest.skip("no real DJI picture here")
+    assert run(Request(inputs=[PELICANS], out=tmp_path / "out")) == 0
+    assert not (tmp_path / "out/detections.gpkg").exists()
+    assert "cut from one of 5472x3078" in capsys.readouterr().err
+    drawn = next((tmp_path / "out/pictures").iterdir())
+    with Image.open(drawn) as picture:
+        assert not picture.getexif().get_ifd(0x8825)  # the original has GPS
+
+
+def test_a_broken_frame_is_recorded_and_the_flight_goes_on(tmp_path: Path) -> None:
+    # C-11.
+    folder = flight(tmp_path)
+    (folder / "KrugerNorth_000232.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    assert run(Request(inputs=[folder], out=out, frames_per_second=10.0)) == 1
+    (row,) = table(out / "failures.csv")
+    assert row["frame"] == "KrugerNorth/KrugerNorth_000232.png"
+    counted = table(out / "counts.csv")[0]
+    assert (counted["frames"], counted["failed_frames"]) == ("2", "1")
+    # The next run, with the frame whole, takes the record away.
+    assert run(Request(inputs=[flight(tmp_path)], out=out, frames_per_second=10.0)) == 0
+    assert not (out / "failures.csv").exists()
+
+
+def test_pictures_are_counted_one_by_one_and_nothing_found_is_a_result(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        spotted(tmp_path / "in" / f"{name}.png", (5, 5, 12, 9))
+    spotted(tmp_path / "in" / "empty.png")
+    out = tmp_path / "out"
+    assert run(Request(inputs=[tmp_path / "in"], out=out, pictures=False)) == 0
+    by = {(row["source"], row["class"]): row for row in table(out / "counts.csv")}
+    assert by["empty.png", "elephant"]["count"] == "0"
+    assert by["(all pictures)", "elephant"]["count"] == "2"
+    assert "overlap not removed" in by["(all pictures)", "elephant"]["note"]
+    assert not (out / "pictures").exists()
+    assert not (out / "detections.gpkg").exists()
+
+
+def test_a_mosaic_without_crs_is_not_placed_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkey = np.full((3, 300, 300), 30, np.uint8)
+    monkey[:, 100:110, 50:70] = 255
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=300, width=300, count=3,
+                       dtype="uint8", transform=Affine(1, 0, 5, 0, -1, 9)) as file:  # fmt: skip
+        file.write(monkey)
+    assert run(Request(inputs=[tmp_path / "a.tif"], out=tmp_path / "out")) == 0
+    assert not (tmp_path / "out/detections.gpkg").exists()
+    assert (tmp_path / "out/detections.coco.json").exists()
+
+
+def test_telemetry_with_a_gap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = flight(tmp_path)
+    rows = "".join(f"{t},{HERE[0]},{HERE[1]},100,90,-45,60\n" for t in (0, 0.05, 9))
+    given = tmp_path / "given.csv"
+    given.write_text(
+        "time_s,longitude,latitude,height_m,heading,pitch_degrees,field_of_view_degrees\n" + rows
+    )
+    request = Request(
+        inputs=[folder], out=tmp_path / "out", frames_per_second=10.0, telemetry=given
+    )
+    assert run(request) == 0
+    said = capsys.readouterr().err
+    assert "nothing is placed in its gaps: 0.1 to 9.0 s" in said
+    assert "2 frames have no position" in said
+    placed = pyogrio.read_dataframe(tmp_path / "out/detections.gpkg", layer="detections")
+    assert set(placed["frame"]) == {"KrugerNorth/KrugerNorth_000231.png"}
+
+
+def test_a_model_of_simulated_data_refuses_real_flights(tmp_path: Path) -> None:
+    # C-10.
+    folder = flight(tmp_path / "data")
+    simulated = Blobs(Provenance(model="blobs", trained_on="simulated", simulated=True))
+    inputs = frames.find([folder])
+    with pytest.raises(CommandError, match="--allow-simulated"):
+        _predict.refuse_simulated(inputs, simulated, allowed=False)
+    _predict.refuse_simulated(inputs, simulated, allowed=True)
+    (tmp_path / "data" / "SIMULATED.json").write_text("{}")
+    _predict.refuse_simulated(inputs, simulated, allowed=False)
+    assert run(Request(inputs=[folder], out=tmp_path / "out"), simulated) == 0
+    said = json.loads((tmp_path / "out/answers.json").read_text())
+    assert said["marks"] == ["SIMULATED input", "model trained on SIMULATED data alone"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"inputs": []}, "at least one input"),
+        ({"blur_km": 0.0}, "--blur-locations: more than 0"),
+        ({"field_of_view_degrees": 200.0}, "--field-of-view"),
+        ({"telemetry": Path("no.csv")}, "--telemetry"),
+        ({"terrain": Path("no.tif")}, "--terrain"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_first(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    given: dict[str, Any] = {"inputs": [tmp_path], "out": tmp_path / "out"}
+    with pytest.raises(CommandError, match=said):
+        _predict.check(Request(**(given | settings)))
+
+
+def test_where_animals_stand_is_nearer_the_lower_edge_the_flatter_the_camera() -> None:
+    box = np.array([[10, 20, 30, 60]])
+    assert _place.standing(box, -90).tolist() == [[20, pytest.approx(40)]]
+    assert _place.standing(box, 0).tolist() == [[20, 60]]
+    assert _place.standing(box, -60)[0, 1] == pytest.approx(50)
+
+
+def test_telemetry_of_djis_video_lies_beside_it(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "DJI_0001.MP4"), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    (tmp_path / "DJI_0001.SRT").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\n[latitude: -24.05] [longitude: 31.55] [rel_alt: 80.0 "
+        "abs_alt: 400.0] [gb_yaw: 10.0 gb_pitch: -90.0 gb_roll: 0.0]\n\n"
+    )
+    (source,) = frames.find([tmp_path]).items
+    found = _place.flight_of(source, None, only=True)
+    assert found is not None
+    assert found.home == Pose(longitude=31.55, latitude=-24.05, height_m=80.0, above="takeoff",
+                              altitude_m=400.0, heading_degrees=10.0)  # fmt: skip
