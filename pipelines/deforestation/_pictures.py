@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fieldsight.pipelines.deforestation import _recipes
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -61,6 +63,8 @@ def report(
         caption = "What `map` writes of it, among much else: hectares are mapped, not estimated."
         shown.insert(0, ("One test scene, mapped", caption, content))
     notes = [f"Split: {forest.chips.how}. The test scenes were scored once.", card.limits]
+    if card.facts["learned_land_cover"]:
+        notes.append(f"Of tags {_recipes.COVER}.")
     if forest.simulated:
         notes.insert(0, "SIMULATED forest: these figures say nothing of real pictures.")
     page = _report.write_report(

@@ -11,6 +11,11 @@ from fieldsight.pipelines._training import Recipe
 if TYPE_CHECKING:
     from fieldsight.pipelines.deforestation import Train
 
+COVER = (
+    "the network learned from tags and from the land cover under each training chip, the other "
+    "methods from tags alone"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scenes:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fieldsight.pipelines.deforestation._forest import Forest
     from fieldsight.pipelines.deforestation._map_comparison import Table
 
+NEW = (230, 30, 230)  # the colour of new clearings: no ground has it
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
@@ -127,18 +128,41 @@ def drawn_of(forest: Forest, scored: Scored, word: str) -> dict[str, tuple[str, 
     from fieldsight.pipelines import _figures
 
     field = forest.fields["test"][scored.maps.example]
-    return {
+    title = "Maps of one test scene"
+    drawn = {
         "maps": (
-            "Maps of one test scene",
+            title,
             "What covers the ground in truth, and as each method maps it.",
             _map_pictures.panels(
-                field, scored.maps.maps, title="Maps of one test scene",
-                data=f"{word}, {field.name}",
+                field, scored.maps.maps, title=title, data=f"{word}, {field.name}", columns=2
             ),
-        ),
-        "curves_mapper": (
-            "Learning curves of the mapper",
-            "Loss by epoch, on training windows and on those of the validation scenes.",
-            _figures.learning_curves(scored.mapper.history, data=f"{word}, mapper"),
-        ),
-    }  # fmt: skip
+        )
+    }
+    if scored.changes is not None and scored.changes.masks:
+        drawn["changes"] = (
+            "What was cleared between two dates",
+            "In truth, by the mapper's two maps, and by the difference of NDVI.",
+            _changes(forest, scored.changes, word),
+        )
+    drawn["curves_mapper"] = (
+        "Learning curves of the mapper",
+        "Loss by epoch, on training windows and on those of the validation scenes.",
+        _figures.learning_curves(scored.mapper.history, data=f"{word}, mapper"),
+    )
+    return drawn
+
+
+def _changes(forest: Forest, changes: ChangeScores, word: str) -> Figure:
+    """One test place: both dates, and each method's new clearings on the later one."""
+    from fieldsight.datasets.maps.quicklook import tinted
+    from fieldsight.pipelines import _figures
+
+    pair = _pairs(forest, forest.fields["test"])[changes.example]
+    dates = [field for field in forest.fields["test"] if field.group == pair.name]
+    step = max(1, max(dates[0].shape[:2]) // _map_pictures.LARGEST)
+    before, after = (_map_pictures.picture(field, step) for field in dates)
+    cells = [(before, dates[0].name, "before"), (after, dates[1].name, "after")]
+    for name, mask in changes.masks.items():
+        share = f"{mask.mean():.1%} of the scene"
+        cells.append((tinted(after, mask[::step, ::step], NEW, 0.9), name, share))
+    return _figures.gallery(cells, "What was cleared between two dates", word, columns=3)

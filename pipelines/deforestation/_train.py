@@ -56,6 +56,7 @@ def train(settings: Train) -> int:
             f"run: {place}",
         ]
         if settings.data is None:
+            lines.insert(0, f"of tags {_recipes.COVER}")
             lines.insert(0, "SIMULATED forest: these figures say nothing of real pictures")
         show(tables, lines)
     return 0
@@ -259,6 +260,7 @@ def _card(
             "averaged": settings.average,
             "backbone": settings.backbone,
             "split": cohort.how,
+            "learned_land_cover": cohort.cover is not None and settings.backbone == "small",
         },
     )
 
