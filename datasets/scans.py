@@ -19,7 +19,7 @@ from typing import Literal
 
 from fieldsight.datasets import _scan_archives, _scan_files, image_files
 from fieldsight.datasets._scan_files import Place
-from fieldsight.datasets.dicom import headers, reading
+from fieldsight.datasets.dicom import headers, privacy, reading
 from fieldsight.datasets.dicom.headers import Image
 from fieldsight.datasets.dicom.pixels import side_by_side
 from fieldsight.datasets.dicom.series import group, some
@@ -147,7 +147,7 @@ def _images(places: Sequence[Place], notes: list[str]) -> list[tuple[Place, Imag
         *(image.header.private for result in results for image in result.images or ())
     )
     broken = [
-        f"{headers.anonymous(result.place.source.label, words)} ({result.trouble})"
+        f"{privacy.anonymous(result.place.source.label, words)} ({result.trouble})"
         for result in results
         if result.trouble
     ]
@@ -259,5 +259,4 @@ def _named(found: Iterable[tuple[str, frozenset[str], Found]]) -> list[Found]:
 
 
 def _plain(name: str, private: frozenset[str], number: int) -> str:
-    told = not name or any(word in name.lower() for word in private)
-    return f"series-{number}" if told else name
+    return f"series-{number}" if not name or privacy.tells(name, private) else name

@@ -4,7 +4,10 @@ Values are taken from their bytes, not through pydicom's data elements: that is 
 faster, gives no warning about another's untidy value, and a number that isn't one becomes None.
 """
 
+import contextlib
+
 import pydicom
+import pydicom.charset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
@@ -20,7 +23,8 @@ FACTS = {"Manufacturer": "manufacturer", "ManufacturerModelName": "model",
          "ReconstructionDiameter": "reconstruction_diameter_mm",
          "BodyPartExamined": "body_part"}  # fmt: skip
 _TEXTS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality",
-          "ImageType", "SeriesDescription", "PhotometricInterpretation", "RescaleType")  # fmt: skip
+          "ImageType", "SeriesDescription", "PhotometricInterpretation", "RescaleType",
+          "SpecificCharacterSet")  # fmt: skip
 _NUMBERS = ("SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient",
             "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
             "GantryDetectorTilt")  # fmt: skip
@@ -58,6 +62,19 @@ class Values:
             return value.decode()
         except UnicodeDecodeError:
             return value.decode("latin-1")
+
+    def spellings(self, name: str) -> set[str]:
+        """A text of whoever or wherever it is, read by each character set that it may be in."""
+        found = {self.text(name)}
+        value = self._bytes(name)[0]
+        if value.isascii() and b"\x1b" not in value:
+            return found
+        # pydicom has turned this one element into its own already.
+        charsets = self._data.get("SpecificCharacterSet") or ""
+        for declared in [charsets] if isinstance(charsets, str) else charsets:
+            with contextlib.suppress(LookupError, UnicodeDecodeError):
+                found.add(value.decode(pydicom.charset.python_encoding[declared]).strip("\0 "))
+        return found
 
     def texts(self, name: str) -> tuple[str, ...]:
         """The texts of several values."""

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import struct
 import warnings
 import zipfile
@@ -22,6 +21,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from fieldsight.datasets.dicom import enhanced
 from fieldsight.datasets.dicom.elements import FACTS, IDENTIFYING, WANTED, Values
+from fieldsight.datasets.dicom.privacy import anonymous, words_of
 
 # What pydicom raises on damaged files.
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
@@ -175,11 +175,6 @@ class Image:
         """The file's name, and the frame's number where there are frames."""
         name = anonymous(self.header.source.label, self.header.private)
         return name if self.frame is None else f"{name}, frame {self.frame}"
-
-
-def anonymous(name: str, private: frozenset[str]) -> str:
-    """A file's name, unless it holds a word that tells who the patient is."""
-    return "a file" if any(word in name.lower() for word in private) else name
 
 
 def start(source: Source) -> bytes:
@@ -347,7 +342,9 @@ def _header(
         pixel_offset=offset,
         pixel_bytes=length,
         facts=_facts(values),
-        private=_private(values),
+        private=words_of(
+            tuple(text for name in IDENTIFYING for text in sorted(values.spellings(name)))
+        ),
     )
 
 
@@ -377,16 +374,6 @@ def _facts(values: Values) -> dict[str, str | float]:
             # What a terminal would obey stays out.
             facts[fact] = "".join(c for c in text.replace("\\", " ") if c.isprintable())[:64]
     return facts
-
-
-def _private(values: Values) -> frozenset[str]:
-    words: set[str] = set()
-    for name in IDENTIFYING:
-        text = values.text(name)
-        if len(text) > 2:
-            words.add(text.lower())
-            words |= {word.lower() for word in re.split(r"[\W_]+", text) if len(word) > 2}
-    return frozenset(words)
 
 
 def _single(values: Values, header: Header) -> Image:

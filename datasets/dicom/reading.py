@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldsight.datasets.dicom import geometry, pixels, series
+from fieldsight.datasets.dicom import geometry, pixels, privacy, series
 from fieldsight.datasets.dicom.geometry import Grid
 from fieldsight.datasets.dicom.headers import Image, quietly
 from fieldsight.datasets.dicom.series import Series
@@ -212,7 +212,7 @@ def _facts(first: Image, private: frozenset[str]) -> Mapping[str, str | float | 
     facts: dict[str, str | float | int] = {
         name: value
         for name, value in first.header.facts.items()
-        if not (isinstance(value, str) and any(word in value.lower() for word in private))
+        if not (isinstance(value, str) and privacy.tells(value, private))
     }
     if first.header.description.upper().startswith("SIMULATED"):
         facts["simulated"] = 1
