@@ -5,6 +5,7 @@ that has no answer (the recall where there is nothing to find) is None, in array
 an invented 0 or 1; each function says when.
 """
 
+from fieldsight.core.metrics.alarms import Alarms, Hits, alarms, match_tracks
 from fieldsight.core.metrics.area_estimates import AreaEstimates, Estimates, area_estimates
 from fieldsight.core.metrics.calibration import (
     Reliability,
@@ -21,6 +22,7 @@ from fieldsight.core.metrics.intervals import (
     bootstrap,
     paired_difference_interval,
     proportion_interval,
+    rate_interval,
 )
 from fieldsight.core.metrics.labels import (
     average_precision,
@@ -31,19 +33,25 @@ from fieldsight.core.metrics.labels import (
 )
 from fieldsight.core.metrics.objects import ObjectMatches, match_objects
 from fieldsight.core.metrics.points import PointMatches, PointScores, match_points
+from fieldsight.core.metrics.tracks import Tracks, TrackScores, track_scores, without_ignored
 
 __all__ = [
     "FROC_RATES",
+    "Alarms",
     "AreaEstimates",
     "CocoScores",
     "CountErrors",
     "Estimates",
     "Froc",
+    "Hits",
     "Interval",
     "ObjectMatches",
     "PointMatches",
     "PointScores",
     "Reliability",
+    "TrackScores",
+    "Tracks",
+    "alarms",
     "area_estimates",
     "average_precision",
     "bootstrap",
@@ -56,10 +64,14 @@ __all__ = [
     "log_loss",
     "match_objects",
     "match_points",
+    "match_tracks",
     "mean_f_score",
     "paired_difference_interval",
     "proportion_interval",
+    "rate_interval",
     "reliability",
     "roc_auc",
     "top_label",
+    "track_scores",
+    "without_ignored",
 ]

@@ -39,6 +39,36 @@ def proportion_interval(
     return float(interval.low), float(interval.high)
 
 
+def rate_interval(events: int, exposure: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Garwood's exact interval of a rate, such as false alarms an hour.
+
+    Reference:
+        Garwood, Fiducial limits for the Poisson distribution, Biometrika 28, 1936.
+
+    Args:
+        events: how many there were.
+        exposure: in what time, or on what area; in that unit is the rate.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: if `events` is negative or `exposure` isn't above 0.
+
+    Example:
+        No alarm in a quarter of an hour may still be 14 an hour:
+
+        >>> [round(bound, 2) for bound in rate_interval(0, 0.25)]
+        [0.0, 14.76]
+    """
+    if events < 0 or not exposure > 0:
+        raise ValueError(
+            "events can't be negative and exposure must be above 0. "
+            f"Received: events={events}, exposure={exposure}."
+        )
+    tail = (1 - confidence) / 2
+    low = stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0
+    return float(low / exposure), float(stats.chi2.ppf(1 - tail, 2 * events + 2) / 2 / exposure)
+
+
 def paired_difference_interval(
     first: NDArray[np.bool_],
     second: NDArray[np.bool_],
