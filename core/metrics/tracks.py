@@ -252,7 +252,7 @@ def _frames(true: Tracks, found: Tracks, reach: float | None) -> Iterator[_Pair]
     for one in (true, found):
         order = np.lexsort((np.asarray(one.tracks), np.asarray(one.frames)))
         frames, tracks, boxes = (np.asarray(column)[order] for column in one)
-        ends = np.searchsorted(frames, every, side="right")[:-1] if len(every) else []
+        ends = np.searchsorted(frames, every, side="right")[:-1]
         sides.append(list(zip(np.split(tracks, ends), np.split(boxes, ends), strict=True)))
     for (tracks, boxes), (others, seen) in zip(*sides, strict=True):
         if reach is None:

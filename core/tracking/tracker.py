@@ -153,7 +153,7 @@ class Tracker:
         if not 0 < frames < np.inf or (shift is not None and not np.isfinite(shift).all()):
             raise ValueError(
                 "frames must be above 0 and shift finite. "
-                f"Received: frames={frames}, shift={shift}."
+                f"Received: frames={frames}, shift={shift!r}."
             )
         if self._motion is None:
             self._motion = start(array[:0])

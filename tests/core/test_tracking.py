@@ -108,7 +108,7 @@ def test_the_cameras_motion_is_taken_out() -> None:
     shifts = rng.uniform(-40, 40, (15, 2))
     camera = np.cumsum(shifts, axis=0)
     ground = np.array([[0.0, 0.0], [60.0, 10.0], [20.0, 70.0]])
-    boxes = [[box(*(at + moved), side=10) for at in ground] for moved in camera]
+    boxes = [[box(x, y, side=10) for x, y in (ground + moved).tolist()] for moved in camera]
     told = follow(boxes, [[0.9] * 3] * 15, shifts=list(shifts))
     assert np.stack(told).tolist() == [[0, 1, 2]] * 15
     untold = follow(boxes, [[0.9] * 3] * 15)
