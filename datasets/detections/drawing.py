@@ -130,15 +130,20 @@ def _box(pen: Any, each: Detection, answer: Answer, factor: float, *, named: boo
     grow_y = max(2.0, (LEAST_BOX - (bottom - top)) / 2)
     outer = (left - grow_x, top - grow_y, right + grow_x, bottom + grow_y)
     person = each.label in answer.people
-    pen.rectangle(outer, outline=colour, width=3 if person else 1)
+    width = 3 if person else 1
+    # With a dark line around it, that it is seen on any ground.
+    pen.rectangle(tuple(np.add(outer, (-1, -1, 1, 1))), outline=(0, 0, 0), width=width + 2)
+    pen.rectangle(outer, outline=colour, width=width)
     if named or person:
         text = f"{each.label}? CHECK" if person else each.label
         text += f" {each.score:.2f}" + (f" #{each.track}" if each.track >= 0 else "")
+        if not named:
+            text = "CHECK"
         font = _font(12)
-        width, height = pen.textlength(text, font=font), 14
-        x = min(max(0.0, outer[0]), max(0.0, pen.im.size[0] - width - 2))
+        wide, height = pen.textlength(text, font=font), 14
+        x = min(max(0.0, outer[0]), max(0.0, pen.im.size[0] - wide - 2))
         y = outer[1] - height - 1 if outer[1] >= height + 1 else outer[3] + 1
-        pen.rectangle((x, y, x + width + 2, y + height), fill=(0, 0, 0))
+        pen.rectangle((x, y, x + wide + 2, y + height), fill=(0, 0, 0))
         pen.text((x + 1, y), text, fill=colour, font=font)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 
 from fieldsight.datasets.detections import Answer, Source, View, blurring, drawing
 from fieldsight.datasets.detections.films import Film
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.stills import SUFFIXES
+from fieldsight.pipelines._errors import CommandError
 
 if TYPE_CHECKING:
     from fieldsight.datasets.frames import Mosaic
@@ -22,7 +27,7 @@ Array = NDArray[Any]
 
 PICTURES, FILMS = "pictures", "videos"
 WAITING = 8  # frames that wait to be drawn: then whoever brings more waits
-LINES = 6  # of text below a film's frames
+LINES = 7  # of text below a film's frames
 
 
 class Drawer:
@@ -51,7 +56,7 @@ class Drawer:
         """Draw a frame; of a sequence, frames come in their order.
 
         Raises:
-            DataError: if an earlier one couldn't be written.
+            CommandError: if an earlier one couldn't be written.
             OSError: the same.
         """
         self._later(self._draw, source, view, image)
@@ -60,7 +65,8 @@ class Drawer:
         """Draw an orthomosaic, smaller if it is large.
 
         Raises:
-            OSError: if it can't be written.
+            CommandError: if an earlier picture couldn't be written.
+            OSError: the same.
         """
         image, factor = _overview(mosaic)
         name = self._named(view.source, "orthomosaic")
@@ -70,14 +76,15 @@ class Drawer:
         """Draw what waits, and finish the film.
 
         Raises:
-            DataError: if something couldn't be written.
+            CommandError: if something couldn't be written.
             OSError: the same.
         """
-        while self._waiting:
-            self._waiting.popleft().result()
-        if self._film is not None:
-            film, self._film = self._film, None
-            film.close()
+        with _telling():
+            while self._waiting:
+                self._waiting.popleft().result()
+            if self._film is not None:
+                film, self._film = self._film, None
+                film.close()
 
     def __enter__(self) -> Drawer:
         return self
@@ -97,8 +104,9 @@ class Drawer:
                 self._film.__exit__(kind, error, trace)
 
     def _later(self, work: Any, *given: Any) -> None:
-        while len(self._waiting) >= WAITING:
-            self._waiting.popleft().result()
+        with _telling():
+            while len(self._waiting) >= WAITING:
+                self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(work, *given))
 
     def _draw(self, source: Source, view: View, image: Array) -> None:
@@ -113,8 +121,9 @@ class Drawer:
         if self.hidden:
             title = blurring.frame_name(self._named(source.name, source.kind), number)
         factor = min(1.0, drawing.factor_of(view.size))
+        short = title.rsplit("/", 1)[-1]  # the film's own name has the rest
         drawn = drawing.draw(
-            image, view.detections, self.answer, title=title, factor=factor, lines=LINES
+            image, view.detections, self.answer, title=short, factor=factor, lines=LINES
         )
         if self._film is not None:
             self._film.add(drawn)
@@ -137,16 +146,26 @@ class Drawer:
 
     def _save(self, image: Array, view: View, name: str, title: str, factor: float | None) -> None:
         drawn = drawing.draw(image, view.detections, self.answer, title=title, factor=factor)
-        file = f"{PICTURES}/{_plain(name)}.jpg"
-        number = 2
+        plain = _plain(name)
+        stem = plain.rsplit(".", 1)[0] if plain.lower().endswith(SUFFIXES) else plain
+        file, number = f"{PICTURES}/{stem}.jpg", 2
         while file in self.files:
-            file, number = f"{PICTURES}/{_plain(name)}-{number}.jpg", number + 1
+            file, number = f"{PICTURES}/{stem}-{number}.jpg", number + 1
         drawing.save(self.folder / file, drawn, self.answer)
         private = any(each.label in self.answer.people for each in view.detections)
         self.files[file] = "may show people: private" if private else "what was found, drawn in"
 
     def _named(self, source: str, kind: str) -> str:
         return blurring.source_name(kind, self.order[source]) if self.hidden else source
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """What can't be written is no fault of the input that is being looked at."""
+    try:
+        yield
+    except DataError as error:
+        raise CommandError(str(error)) from error
 
 
 def _plain(name: str) -> str:

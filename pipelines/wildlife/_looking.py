@@ -29,21 +29,27 @@ LEVELS = 5  # folders above an input in which it may lie
 
 
 class Finder(Protocol):
-    """What finds objects.
+    """What finds objects."""
 
-    Attributes:
-        classes: names by label.
-        people: of the classes.
-        vehicles: of the classes.
-        threshold: the score from which a detection is one.
-        provenance: what outputs say of it.
-    """
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by label."""
 
-    classes: tuple[str, ...]
-    people: frozenset[str]
-    vehicles: frozenset[str]
-    threshold: float
-    provenance: Provenance
+    @property
+    def people(self) -> frozenset[str]:
+        """Of the classes."""
+
+    @property
+    def vehicles(self) -> frozenset[str]:
+        """Of the classes."""
+
+    @property
+    def threshold(self) -> float:
+        """The score from which a detection is one."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What outputs say of it."""
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """What is in each frame of one input, in order; the frame as it is to be drawn."""

@@ -19,6 +19,7 @@ from scipy import ndimage
 from fieldsight.core.detection import Detections
 from fieldsight.datasets import frames, ground
 from fieldsight.datasets.detections import DISCLAIMER
+from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.findings import Provenance
 from fieldsight.datasets.frames import Mosaic, Shot
 from fieldsight.datasets.telemetry import Pose
@@ -137,7 +138,7 @@ def test_a_flight_gives_every_output_with_what_it_shows_in_place(tmp_path: Path)
         assert len(list(film.decode(video=0))) == 3
     # The person's first frame is drawn, for a person to check.
     assert [path.name for path in (out / "pictures").iterdir()] == [
-        "KrugerNorth_KrugerNorth_000231.png.jpg"
+        "KrugerNorth_KrugerNorth_000231.jpg"
     ]
     said = json.loads((out / "answers.json").read_text())
     assert said["provenance"]["model"] == "bright blobs"
@@ -255,6 +256,36 @@ def test_telemetry_with_a_gap_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert set(placed["frame"]) == {"KrugerNorth/KrugerNorth_000231.png"}
 
 
+def test_on_level_terrain_places_are_those_of_flat_earth(tmp_path: Path) -> None:
+    folder = flight(tmp_path)
+    with rasterio.open(tmp_path / "dem.tif", "w", driver="GTiff", height=200, width=200, count=1,
+                       dtype="float32", crs="EPSG:4326",
+                       transform=Affine(1e-4, 0, HERE[0] - 0.01, 0, -1e-4, HERE[1] + 0.01),
+                       ) as file:  # fmt: skip
+        file.write(np.full((1, 200, 200), 300, "float32"))
+    found = []
+    for terrain in (None, tmp_path / "dem.tif"):
+        out = tmp_path / f"out-{terrain is None}"
+        request = Request(inputs=[folder], out=out, terrain=terrain, pictures=False)
+        assert run(request) == 0
+        found.append(pyogrio.read_dataframe(out / "detections.gpkg", layer="detections"))
+    assert [set(each["how"]) for each in found] == [{"flat earth"}, {"terrain"}]
+    np.testing.assert_allclose(found[0].geometry.x, found[1].geometry.x, atol=1e-7)
+
+
+def test_what_cannot_be_written_is_not_put_down_to_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise DataError("film.mp4 can't be written (no space left on device).")
+
+    monkeypatch.setattr("fieldsight.datasets.detections.films.Film.add", full)
+    out = tmp_path / "out"
+    with pytest.raises(CommandError, match="no space left"):
+        run(Request(inputs=[flight(tmp_path)], out=out))
+    assert not out.exists()  # nothing of it, and no half of it
+
+
 def test_a_model_of_simulated_data_refuses_real_flights(tmp_path: Path) -> None:
     # C-10.
     folder = flight(tmp_path / "data")
@@ -311,3 +342,30 @@ def test_telemetry_of_djis_video_lies_beside_it(tmp_path: Path) -> None:
     assert found is not None
     assert found.home == Pose(longitude=31.55, latitude=-24.05, height_m=80.0, above="takeoff",
                               altitude_m=400.0, heading_degrees=10.0)  # fmt: skip
+
+
+def test_simulated_animals_are_placed_where_they_stand(tmp_path: Path) -> None:
+    # W-9: the simulator has its own camera, and writes where each animal was.
+    from fieldsight.datasets import animals, telemetry
+    from fieldsight.datasets.simulated import wildlife
+
+    wildlife.write(tmp_path, 0, flights=1, mosaics=0)
+    (poses,) = (tmp_path / "telemetry").glob("*.csv")
+    (places,) = (tmp_path / "places").glob("*.csv")
+    true = {(int(row["frame"]), int(row["object"])): (float(row["longitude"]),
+            float(row["latitude"])) for row in table(places)}  # fmt: skip
+    flown, off, said = telemetry.load(poses), [], []
+    for frame in animals.load(tmp_path).frames:
+        pose = flown.at(frame=frame.index)
+        assert pose is not None
+        found = ground.by_pose(pose, frame.size, _place.standing(frame.boxes, pose.pitch_degrees))
+        rows, columns = frame.size
+        for number, (left, top, right, bottom) in enumerate(frame.boxes):
+            if min(left, top) > 1 and right < columns - 1 and bottom < rows - 1:
+                place = (found.longitude[number], found.latitude[number])
+                track = int(frame.tracks[number])
+                off.append(ground.distance_m(place, true[frame.index, track]))
+                said.append(found.error_m[number])
+    assert len(off) > 100
+    assert np.median(off) < 1.0
+    assert np.max(off) < np.max(said)
