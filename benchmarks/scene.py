@@ -8,8 +8,8 @@ is `model.predict_on_batch` on the same windows, overlap included, already float
 1. speed on a part, in pairs of alternating order after a warm-up: scene to raster / alone; then
    by the runtime that `predictor("auto")` takes;
 2. what is made of the raster afterwards, apart: COGs by themselves, then all files;
-3. memory: processes of their own map two rows of windows of scenes 5,000 and 20,000 wide, and
-   make all files of rasters of 5,000 x 5,000 and 20,000 x 20,000: by how much their peaks differ.
+3. memory: processes of their own map two rows of windows of scenes 8,000 and 20,000 wide, and
+   make all files of rasters of 8,000 x 8,000 and 20,000 x 20,000: by how much their peaks differ.
    The peak of the first doesn't depend on how many rows there are.
 
     python benchmarks/scene.py [--pairs 30] [--only speed|files|memory]
@@ -38,7 +38,7 @@ import windows as by_windows
 
 SPEED = 0.95  # of the model alone's
 GROWN_MIB = 100  # of the peak, at most, from the small scene to the large one: it is flat
-SMALL, LARGE = 5_000, 20_000
+SMALL, LARGE = 8_000, 20_000  # both fill GDAL's cache, which is bounded
 CLASSES = ("nodata", "forest", "clearing", "water")
 BANDS = ("blue", "green", "red", "nir")
 
