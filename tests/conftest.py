@@ -23,7 +23,7 @@ def _module(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def ct() -> ModuleType:
-    """The module that writes small CT series and asks other tools about files."""
+    """The module that writes small CT series, as scanners do, and asks other tools of files."""
     return _module("ct_series")
 
 
@@ -37,12 +37,6 @@ def lung() -> ModuleType:
 def pages() -> ModuleType:
     """The module that composes pages of digits."""
     return _module("datasets/pages")
-
-
-@pytest.fixture(scope="session")
-def ct_files() -> ModuleType:
-    """The module that writes CT series as scanners do, for the reader."""
-    return _module("datasets/ct_files")
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_what_is_whole_is_taken_over_unchanged(tmp_path: Path, ct: ModuleType) -
     for keyword in taken:
         assert segmentation[keyword] == source[keyword], keyword
     maker = report.ContributingEquipmentSequence[0]
-    assert maker.Manufacturer == "Maker"
+    assert maker.Manufacturer == "ACME"
 
 
 BROKEN: dict[str, bytes] = {

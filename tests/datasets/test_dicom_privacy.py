@@ -42,7 +42,7 @@ def test_short_words_and_empty_attributes_tell_nothing() -> None:
     [("GB18030", "gb18030"), ("ISO_IR 192", "utf-8"), ("\\ISO 2022 IR 149", "euc_kr")],
 )
 def test_a_name_is_known_in_the_files_own_character_set(
-    tmp_path: Path, ct_files: ModuleType, charset: str, encoding: str
+    tmp_path: Path, ct: ModuleType, charset: str, encoding: str
 ) -> None:
     name = "홍^길동" if "149" in charset else "王^小东"
 
@@ -51,6 +51,6 @@ def test_a_name_is_known_in_the_files_own_character_set(
         data.add_new("PatientName", "UN", f"Somebody={name}".encode(encoding))
 
     folder = tmp_path / name.replace("^", "")
-    ct_files.write(folder, ct_files.stored(3), edit=named)
+    ct.write_files(folder, ct.stored(3), edit=named)
     (found,) = scans.find([folder])
     assert found.name == "series-1"

@@ -107,7 +107,9 @@ def test_it_says_what_made_it_and_of_what(tmp_path: Path, ct: ModuleType) -> Non
     assert (segment.SegmentLabel, segment.SegmentAlgorithmType) == ("Finding 1", "AUTOMATIC")
     assert data.SegmentationType == "BINARY"
     assert data.SeriesDescription.startswith("SIMULATED")
-    assert (data.PatientName, data.StudyInstanceUID) == ("Doe^Jane", f"{ct.ROOT}.1")
+    assert (data.PatientName, data.StudyInstanceUID) == (
+        "Mustermann^Erika", ct.STUDY,
+    )  # fmt: skip
 
 
 def test_nothing_is_written_where_nothing_was_segmented(tmp_path: Path, ct: ModuleType) -> None:

@@ -89,9 +89,9 @@ def by_gdcm(what: str) -> Callable[[Path, Path], None]:
 @pytest.mark.parametrize("kind", ["signed", "unsigned", "12 bits", "12 bits signed"])
 @pytest.mark.parametrize("what", [*DCMTK, *GDCM])
 def test_each_transfer_syntax_reads_as_simpleitk_reads_it(
-    tmp_path: Path, ct_files: ModuleType, what: str, kind: str
+    tmp_path: Path, ct: ModuleType, what: str, kind: str
 ) -> None:
-    values = ct_files.stored(3, signed=kind.endswith("signed") and kind != "unsigned")
+    values = ct.stored(3, signed=kind.endswith("signed") and kind != "unsigned")
 
     def edit(data: Any, plane: int) -> None:
         if kind.startswith("12"):
@@ -102,7 +102,7 @@ def test_each_transfer_syntax_reads_as_simpleitk_reads_it(
         if values.dtype == np.uint16:
             data.RescaleIntercept = "-1024"
 
-    plain = ct_files.write(tmp_path / "plain", values, edit=edit, syntax="1.2.840.10008.1.2.1")
+    plain = ct.write_files(tmp_path / "plain", values, edit=edit, syntax="1.2.840.10008.1.2.1")
     convert = by_dcmtk(what) if what in DCMTK else by_gdcm(what)
     folder = tmp_path / "coded"
     folder.mkdir()
@@ -123,10 +123,10 @@ def test_each_transfer_syntax_reads_as_simpleitk_reads_it(
 
 @pytest.mark.parametrize("what", ["JPEG Lossless .70", "RLE", "deflated"])
 def test_a_truncated_coded_slice_is_a_missing_slice(
-    tmp_path: Path, ct_files: ModuleType, what: str
+    tmp_path: Path, ct: ModuleType, what: str
 ) -> None:
-    values = ct_files.stored(12)
-    plain = ct_files.write(tmp_path / "plain", values, syntax="1.2.840.10008.1.2.1")
+    values = ct.stored(12)
+    plain = ct.write_files(tmp_path / "plain", values, syntax="1.2.840.10008.1.2.1")
     convert = by_dcmtk(what)
     folder = tmp_path / "coded"
     folder.mkdir()
@@ -144,18 +144,18 @@ def test_a_truncated_coded_slice_is_a_missing_slice(
     assert any("can't be read" in note for note in (*volume.notes, *searched.notes))
 
 
-def test_a_file_without_a_preamble_is_read(tmp_path: Path, ct_files: ModuleType) -> None:
-    values = ct_files.stored(3)
-    for file in ct_files.write(tmp_path, values):
+def test_a_file_without_a_preamble_is_read(tmp_path: Path, ct: ModuleType) -> None:
+    values = ct.stored(3)
+    for file in ct.write_files(tmp_path, values):
         file.write_bytes(file.read_bytes()[132:])
     (found,) = scans.find([tmp_path])
     np.testing.assert_array_equal(scans.read(found).hounsfield, values)
 
 
-def test_a_file_of_the_data_set_alone_is_read(tmp_path: Path, ct_files: ModuleType) -> None:
+def test_a_file_of_the_data_set_alone_is_read(tmp_path: Path, ct: ModuleType) -> None:
     """Neither preamble nor meta information, as some workstations write."""
-    values = ct_files.stored(3)
-    for file in ct_files.write(tmp_path, values):
+    values = ct.stored(3)
+    for file in ct.write_files(tmp_path, values):
         data = pydicom.dcmread(file)
         with file.open("wb") as out:
             buffer = pydicom.filebase.DicomFileLike(out)
@@ -165,9 +165,9 @@ def test_a_file_of_the_data_set_alone_is_read(tmp_path: Path, ct_files: ModuleTy
     np.testing.assert_array_equal(scans.read(found).hounsfield, values)
 
 
-def test_eight_and_thirty_two_bits_are_read(tmp_path: Path, ct_files: ModuleType) -> None:
+def test_eight_and_thirty_two_bits_are_read(tmp_path: Path, ct: ModuleType) -> None:
     for bits, signed in ((8, False), (32, True)):
-        values = ct_files.stored(3) % 256 if bits == 8 else ct_files.stored(3)
+        values = ct.stored(3) % 256 if bits == 8 else ct.stored(3)
 
         def edit(
             data: Any, plane: int, bits: int = bits, signed: bool = signed, values: Any = values
@@ -178,17 +178,17 @@ def test_eight_and_thirty_two_bits_are_read(tmp_path: Path, ct_files: ModuleType
             data.PixelData = values[plane].astype(f"<{'i' if signed else 'u'}{bits // 8}").tobytes()
 
         folder = tmp_path / str(bits)
-        ct_files.write(folder, values, edit=edit)
+        ct.write_files(folder, values, edit=edit)
         (found,) = scans.find([folder])
         wanted = values.astype(int) - (1000 if bits == 8 else 0)
         np.testing.assert_array_equal(scans.read(found).hounsfield, wanted)
 
 
 def test_a_deflated_file_that_inflates_without_end_is_refused(
-    tmp_path: Path, ct_files: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ct: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fieldsight.datasets.dicom.headers.LARGEST_INFLATED", 2**20)
-    files = ct_files.write(tmp_path / "plain", ct_files.stored(2))
+    files = ct.write_files(tmp_path / "plain", ct.stored(2))
     meta = pydicom.filereader.read_file_meta_info(files[0])
     head = 144 + meta.FileMetaInformationGroupLength
     content = files[0].read_bytes()
@@ -204,8 +204,8 @@ def test_a_deflated_file_that_inflates_without_end_is_refused(
     assert any("inflated" in note for note in searched.notes), searched.notes
 
 
-def test_an_unknown_transfer_syntax_is_told(tmp_path: Path, ct_files: ModuleType) -> None:
-    files = ct_files.write(tmp_path, ct_files.stored(3), syntax="1.2.840.10008.1.2.1")
+def test_an_unknown_transfer_syntax_is_told(tmp_path: Path, ct: ModuleType) -> None:
+    files = ct.write_files(tmp_path, ct.stored(3), syntax="1.2.840.10008.1.2.1")
     for file in files:
         content = file.read_bytes()
         # MPEG-4: of one length with explicit little endian and its padding.

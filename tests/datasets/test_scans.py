@@ -22,16 +22,16 @@ from fieldsight.datasets.errors import DataError
 
 
 @pytest.fixture
-def mess(tmp_path: Path, ct_files: ModuleType) -> tuple[Path, dict[str, NDArray[Any]]]:
+def mess(tmp_path: Path, ct: ModuleType) -> tuple[Path, dict[str, NDArray[Any]]]:
     """An export as they come: two patients' series mixed in folders, and much that is none."""
     root = tmp_path / "export"
-    values = {uid: ct_files.stored(4 + n, seed=n) for n, uid in enumerate(("1.2.71", "1.2.72"))}
+    values = {uid: ct.stored(4 + n, seed=n) for n, uid in enumerate(("1.2.71", "1.2.72"))}
 
     def other(data: Any, plane: int) -> None:
         data.PatientID, data.PatientName = "YY-1", "Beispiel^Jan"
 
-    ct_files.write(root / "DICOM" / "S1", values["1.2.71"], series="1.2.71")
-    ct_files.write(root / "x", values["1.2.72"], series="1.2.72", edit=other)
+    ct.write_files(root / "DICOM" / "S1", values["1.2.71"], series="1.2.71")
+    ct.write_files(root / "x", values["1.2.72"], series="1.2.72", edit=other)
     for number, path in enumerate(sorted((root / "x").iterdir())):
         path.rename(root / "DICOM" / "S1" / f"{number}.bin")
     (root / "x").rmdir()
@@ -39,9 +39,9 @@ def mess(tmp_path: Path, ct_files: ModuleType) -> tuple[Path, dict[str, NDArray[
     (root / "DICOM" / "empty").write_bytes(b"")
     (root / "DICOM" / "._img001").write_bytes(b"\0" * 200)
     (root / "viewer.exe").write_bytes(b"MZ" + bytes(range(256)) * 8)
-    report = ct_files.slice_of(values["1.2.71"][0], position=(0, 0, 0), series="1.2.99")
+    report = ct.slice_of(values["1.2.71"][0], position=(0, 0, 0), series="1.2.99")
     report.Modality, report.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.33"
-    ct_files.save(report, root / "DICOM" / "report")
+    ct.save(report, root / "DICOM" / "report")
     return root, values
 
 
@@ -77,7 +77,7 @@ def test_links_that_lead_back_are_followed_once(
 
 
 def test_a_dicomdir_names_its_files(
-    mess: tuple[Path, dict[str, NDArray[Any]]], tmp_path: Path, ct_files: ModuleType
+    mess: tuple[Path, dict[str, NDArray[Any]]], tmp_path: Path, ct: ModuleType
 ) -> None:
     root, values = mess
     files = FileSet()
@@ -87,7 +87,7 @@ def test_a_dicomdir_names_its_files(
         files.add(data)
     disc = tmp_path / "disc"
     files.write(disc)
-    ct_files.write(disc / "not_listed", ct_files.stored(3), series="1.2.73")
+    ct.write_files(disc / "not_listed", ct.stored(3), series="1.2.73")
     check(scans.find([disc / "DICOMDIR"]), values)
     next(path for path in (disc / "PT000000").rglob("*") if path.is_file()).unlink()
     searched = scans.search([disc / "DICOMDIR"])
@@ -112,16 +112,16 @@ def test_nothing_found_is_told(tmp_path: Path) -> None:
 def test_what_may_not_be_read_is_passed_over_and_told(
     locked: Path,
     unprivileged: Callable[[], contextlib.AbstractContextManager[None]],
-    ct_files: ModuleType,
+    ct: ModuleType,
 ) -> None:
     root = locked.parent
-    values = ct_files.stored(3)
-    files = ct_files.write(root, values)
+    values = ct.stored(3)
+    files = ct.write_files(root, values)
     (root / "secret").write_bytes(files[0].read_bytes())
     (root / "secret").chmod(0)
     with unprivileged():
         searched = scans.search([root])
-        check(list(searched.found), {"1.2.3.4": values})
+        check(list(searched.found), {ct.SERIES: values})
     told = " ".join(searched.notes)
     assert "a folder that can't be read" in told
     assert "secret (" in told
@@ -156,10 +156,10 @@ def test_an_archive_is_read_without_being_unpacked(
 
 
 def test_members_that_want_to_lie_elsewhere_are_read_and_not_obeyed(
-    tmp_path: Path, ct_files: ModuleType
+    tmp_path: Path, ct: ModuleType
 ) -> None:
-    values = ct_files.stored(3)
-    files = ct_files.write(tmp_path / "plain", values)
+    values = ct.stored(3)
+    files = ct.write_files(tmp_path / "plain", values)
     path = tmp_path / "in" / "evil.zip"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as archive:
@@ -172,10 +172,10 @@ def test_members_that_want_to_lie_elsewhere_are_read_and_not_obeyed(
     assert found.name == "evil"
 
 
-def test_damaged_and_encrypted_archives_are_told(tmp_path: Path, ct_files: ModuleType) -> None:
+def test_damaged_and_encrypted_archives_are_told(tmp_path: Path, ct: ModuleType) -> None:
     root = tmp_path / "plain"
-    values = ct_files.stored(3)
-    ct_files.write(root, values)
+    values = ct.stored(3)
+    ct.write_files(root, values)
     whole = packed(root, tmp_path / "whole.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[:-100])
     (root / "Doe^Jane.zip").write_bytes(b"PK")
@@ -198,10 +198,10 @@ def test_damaged_and_encrypted_archives_are_told(tmp_path: Path, ct_files: Modul
     assert any("3 files of an archive are encrypted" in note for note in searched.notes)
 
 
-def test_a_damaged_member_is_a_missing_slice(tmp_path: Path, ct_files: ModuleType) -> None:
+def test_a_damaged_member_is_a_missing_slice(tmp_path: Path, ct: ModuleType) -> None:
     root = tmp_path / "plain"
-    values = ct_files.stored(12)
-    ct_files.write(root, values)
+    values = ct.stored(12)
+    ct.write_files(root, values)
     path = tmp_path / "one.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(root.iterdir()):
