@@ -226,12 +226,12 @@ class Learned(keras.losses.Loss):
             return loss
         cells, classes = self.cells, self.num_classes
         split = count + cells * cells * classes
-        fine = ops.reshape(true[:, count:], (-1, cells, cells, classes))
-        halves = ops.reshape(fine, (-1, cells // 2, 2, cells // 2, 2, classes))
-        coarse = ops.sum(halves, axis=(2, 4))
-        said = ops.reshape(logits[:, count:split], fine.shape)
-        loss += _of_cover(fine, said)
-        return loss + _of_cover(coarse, ops.reshape(logits[:, split:], coarse.shape))
+        shape, half = (-1, cells, cells, classes), (-1, cells // 2, cells // 2, classes)
+        fine = ops.reshape(true[:, count:], shape)
+        squares = ops.reshape(fine, (-1, cells // 2, 2, cells // 2, 2, classes))
+        coarse = ops.sum(squares, axis=(2, 4))
+        loss += _of_cover(fine, ops.reshape(logits[:, count:split], shape))
+        return loss + _of_cover(coarse, ops.reshape(logits[:, split:], half))
 
     def _of_tags(self, true: Any, logits: Any) -> Any:
         weather = ops.take(true, WEATHER_AT, axis=-1)

@@ -149,6 +149,18 @@ def test_land_cover_is_learned_by_pixels_of_known_classes() -> None:
     assert float(loss(truth, logits)) == pytest.approx(np.log(4) + np.log(2), rel=1e-5)
 
 
+def test_a_tagger_learns_tags_and_land_cover_at_once(small: keras.Model) -> None:
+    network = _tag_networks.with_cover(small, 3)  # 64 pixels: 8 x 8 cells, then 4 x 4
+    assert network.output_shape == (None, 17 + 3 * (64 + 16))
+    chips = np.random.default_rng(0).integers(1, 4000, (4, 64, 64, 4)).astype("float32")
+    targets = np.zeros((4, 17 + 3 * 64), "int32")
+    targets[:, CLEAR] = 1
+    targets[:, 18::3] = 64  # all of it is the first class
+    network.compile("adam", _tag_networks.Learned(0.0, 3, 8))
+    losses = [float(network.train_on_batch(chips, targets)) for _ in range(4)]
+    assert losses[-1] < losses[0]
+
+
 def test_chips_and_their_land_cover_are_turned_alike() -> None:
     # D-10: what covers a cell is told by the chip's own pixels, however it was moved.
     rng = np.random.default_rng(0)
