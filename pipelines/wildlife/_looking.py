@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,17 +52,23 @@ class Finder(Protocol):
         """What outputs say of it."""
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
-        """What is in each frame of one input, in order; the frame as it is to be drawn."""
+        """What is in each frame of one input, in order, with the frame as it is to be drawn.
+
+        Of sequences, what is weaker than the threshold too: it may prolong a track.
+        """
 
     def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
         """What is in an orthomosaic, by windows."""
 
 
 class Tracker(Protocol):
-    """What tells the objects of a sequence apart."""
+    """What tells the objects of one sequence apart."""
 
-    def update(self, boxes: Array, scores: Array, labels: Array) -> Array:
-        """`(n,)` int: the track of each box of the next frame, -1 of those that have none yet."""
+    def update(self, found: Detections, shot: Shot) -> Array:
+        """`(n,)` int: the track of each in the next frame, -1 of those that have none."""
+
+    def finish(self, numbers: Sequence[Array]) -> list[Array]:
+        """The tracks of every frame once the sequence has ended; the numbers stay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,7 @@ class How:
     """How inputs are looked at.
 
     Args:
-        tracker: makes a new one a sequence, from its frames a second.
+        tracker: makes a new one for a sequence.
         given: telemetry, or a folder of it; None looks beside.
         terrain: heights of the ground; None for flat earth.
         field_of_view_degrees: instead of what telemetry says.
@@ -78,7 +84,7 @@ class How:
         tell: says what is done, and how far it is.
     """
 
-    tracker: Callable[[float | None], Tracker]
+    tracker: Callable[[], Tracker]
     given: Path | None = None
     terrain: Terrain | None = None
     field_of_view_degrees: float | None = None
@@ -150,20 +156,37 @@ def _frames(
     seen: _Seen,
     told: Callable[[int, int], None],
 ) -> None:
-    tracker = how.tracker(each.frames_per_second) if source.in_time else None
-    for number, (shot, found) in enumerate(finder.frames(each.frames()), 1):
+    tracker = how.tracker() if source.in_time else None
+    numbers: list[Array] = []
+    views: list[View] = []
+    for count, (shot, found) in enumerate(finder.frames(each.frames()), 1):
         size = (int(shot.image.shape[0]), int(shot.image.shape[1]))
-        tracks = (
-            np.full(len(found), -1)
-            if tracker is None
-            else tracker.update(found.boxes, found.scores, found.labels)
-        )
+        tracks = np.full(len(found), -1) if tracker is None else tracker.update(found, shot)
+        # What is weaker counts where it prolongs a track.
+        shown = np.flatnonzero((found.scores >= finder.threshold) | (tracks >= 0))
+        found, tracks = found.take(shown), tracks[shown]
         places = placer.places(found.boxes, size, number=shot.number, time_s=shot.time_s)
         view = _view(each, finder, found, tracks, places, size, shot.number, shot.time_s)
-        seen.views.append(view)
+        views.append(view)
+        numbers.append(tracks)
         if how.drawer is not None:
             how.drawer.frame(source, view, shot.image)
-        told(number, each.count or number)
+        told(count, each.count or count)
+    if tracker is not None:
+        after = tracker.finish(numbers)
+        views = [_with_tracks(view, tracks, finder.threshold)
+                 for view, tracks in zip(views, after, strict=True)]  # fmt: skip
+    seen.views += views
+
+
+def _with_tracks(view: View, tracks: Array, threshold: float) -> View:
+    """The view with other tracks; what is weak and of none is left out."""
+    kept = [
+        replace(each, track=int(track))
+        for each, track in zip(view.detections, tracks, strict=True)
+        if track >= 0 or each.score >= threshold
+    ]
+    return replace(view, detections=tuple(kept))
 
 
 def _mosaic(
@@ -177,6 +200,7 @@ def _mosaic(
     with each.open() as mosaic:
         size = (int(mosaic.shape[0]), int(mosaic.shape[1]))
         found = finder.mosaic(mosaic, told)
+        found = found.take(np.flatnonzero(found.scores >= finder.threshold))
         if mosaic.grid.is_georeferenced:
             placer.grid = mosaic.grid
         else:

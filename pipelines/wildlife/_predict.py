@@ -18,6 +18,7 @@ from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.wildlife import _looking, _outputs
 from fieldsight.pipelines.wildlife._drawer import Drawer
+from fieldsight.pipelines.wildlife._following import Following
 
 if TYPE_CHECKING:
     from fieldsight.datasets.detections.counts import Count, Interval
@@ -120,8 +121,8 @@ def answer(
     request: Request,
     inputs: Inputs,
     finder: Finder,
-    tracker: Callable[[float | None], Tracker],
     *,
+    tracker: Callable[[], Tracker] | None = None,
     interval: Interval | None = None,
 ) -> int:
     """Look at the inputs, write all there is to say, print the counts; return the exit code.
@@ -130,7 +131,7 @@ def answer(
         request: what is asked for; checked.
         inputs: that were found.
         finder: the model.
-        tracker: makes one a sequence, from its frames a second.
+        tracker: makes one for a sequence; None for core's, by the model's threshold.
         interval: of counts, from validation; None gives none.
 
     Returns:
@@ -139,9 +140,13 @@ def answer(
     Raises:
         CommandError: if the terrain can't be read, or the folder can't be written to.
     """
+
+    def following() -> Tracker:
+        return Following(finder.threshold)
+
     try:
         with _outputs.work_folder(request.out) as work:
-            found, drawn = _looked(request, inputs, finder, tracker, work)
+            found, drawn = _looked(request, inputs, finder, tracker or following, work)
             if request.blur_km is not None:
                 found = blurring.blur(found, request.blur_km).answer
             if not found.views:
@@ -161,7 +166,7 @@ def _looked(
     request: Request,
     inputs: Inputs,
     finder: Finder,
-    tracker: Callable[[float | None], Tracker],
+    tracker: Callable[[], Tracker],
     work: Path,
 ) -> tuple[Answer, dict[str, str]]:
     """What was found, and the pictures and films that were drawn meanwhile."""

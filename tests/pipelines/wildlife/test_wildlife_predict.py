@@ -46,46 +46,37 @@ class Blobs:
 
     def __init__(self, provenance: Provenance = MADE) -> None:
         self.provenance = provenance
+        self.scores: dict[int, float] = {}  # by frame, where they aren't 0.9
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         for shot in shots:
-            yield shot, self._found(shot.image)
+            yield shot, self._found(shot.image, self.scores.get(shot.number, 0.9))
 
     def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
         progress(1, 1)
         rows, columns, _ = mosaic.shape
         return self._found(mosaic.read((slice(0, rows), slice(0, columns))))
 
-    def _found(self, image: np.ndarray[Any, Any]) -> Detections:
+    def _found(self, image: np.ndarray[Any, Any], score: float = 0.9) -> Detections:
         labelled, count = ndimage.label(image.max(-1) > 200)
         boxes, labels = [], []
         for down, across in ndimage.find_objects(labelled)[: min(count, 200)]:
             boxes.append((across.start, down.start, across.stop, down.stop))
             labels.append(int(down.stop - down.start > across.stop - across.start))
-        return Detections(np.array(boxes, np.float32).reshape(-1, 4),
-                          np.full(len(boxes), 0.9, np.float32), np.array(labels, int))  # fmt: skip
-
-
-class Order:
-    """The first box is track 0, the second track 1."""
-
-    def __init__(self, frames_per_second: float | None) -> None:
-        self.frames_per_second = frames_per_second
-
-    def update(self, boxes: Any, scores: Any, labels: Any) -> np.ndarray[Any, Any]:
-        return np.arange(len(boxes))
+        scores = np.full(len(boxes), score, np.float32)
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores, np.array(labels, int))
 
 
 def run(request: Request, finder: Blobs | None = None) -> int:
     _predict.check(request)
-    return _predict.answer(request, _predict.find(request), finder or Blobs(), Order)
+    return _predict.answer(request, _predict.find(request), finder or Blobs())
 
 
 def spotted(
     path: Path, *boxes: tuple[int, int, int, int], size: tuple[int, int] = (48, 64)
 ) -> Path:
-    """A dark picture with bright boxes: left, top, right, bottom."""
-    image = np.full(size, 40, np.uint8)
+    """The same dark ground with bright boxes: left, top, right, bottom."""
+    image = np.random.default_rng(0).integers(20, 80, size).astype(np.uint8)
     for left, top, right, bottom in boxes:
         image[top:bottom, left:right] = 250
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +136,27 @@ def test_a_flight_gives_every_output_with_what_it_shows_in_place(tmp_path: Path)
     assert said["people_to_check"] == 1
     assert set(said["files"]) >= {"detections.gpkg", "tracks.mot.csv", "people.csv"}
     assert "may show people: private" in said["files"].values()
+
+
+def test_a_weak_detection_prolongs_a_track_and_a_short_track_is_none(tmp_path: Path) -> None:
+    # W-8: it dims in the third frame, and something flashes up in the second alone.
+    folder = tmp_path / "night"
+    for number in range(5):
+        flash = [(50, 2, 55, 6)] if number == 1 else []
+        spotted(folder / f"{number:03d}.png", (10 + number, 20, 16 + number, 24), *flash)
+    dim = Blobs()
+    dim.scores = {2: 0.3}
+    out = tmp_path / "out"
+    assert run(Request(inputs=[folder], out=out, frames_per_second=10.0), dim) == 0
+    counted = {row["class"]: row["count"] for row in table(out / "counts.csv")}
+    assert counted == {"elephant": "1", "human": "0"}
+    (track,) = table(out / "tracks.csv")
+    assert track["frames_seen"] == "5"
+    lines = (out / "tracks.mot.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["1", "2", "3", "4", "5"]
+    # The flash was seen, but is no animal of its own.
+    coco = json.loads((out / "detections.coco.json").read_text())
+    assert len(coco["annotations"]) == 6
 
 
 def test_blurred_answers_tell_no_name_and_no_place(
