@@ -1,5 +1,6 @@
 """Where a camera was and where it looked: at one moment, and along a flight."""
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -182,7 +183,7 @@ class Telemetry:
 
     def _between(self, time_s: float) -> Pose | None:
         times = self.times_s
-        after = int(np.searchsorted(times, time_s))
+        after = bisect.bisect_left(times, time_s)
         if after < len(times) and times[after] == time_s:
             return self.poses[after]
         if after == len(times) and times and time_s - times[-1] <= self._step:

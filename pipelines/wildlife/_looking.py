@@ -97,6 +97,21 @@ class _Seen:
     views: list[View] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    unplaced: dict[str, list[str]] = field(default_factory=dict)  # inputs by why
+
+    def placed(self, placer: _place.Placer) -> None:
+        """Note what an input's placing is to be told of."""
+        self.notes += placer.finish()
+        for trouble in placer.troubles:
+            self.unplaced.setdefault(trouble, []).append(placer.source.name)
+
+    def said(self) -> tuple[str, ...]:
+        """All notes; what many pictures have in common is told once."""
+        found = list(self.notes)
+        for trouble, names in self.unplaced.items():
+            more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+            found.append(f"{names[0]}{more}: not placed, or not all of it: {trouble}")
+        return tuple(dict.fromkeys(found))
 
 
 def look(
@@ -126,15 +141,14 @@ def look(
                 _mosaic(each, finder, how, placer, seen, told)
             else:
                 _frames(each, source, finder, how, placer, seen, told)
-            seen.notes += placer.finish()
+            seen.placed(placer)
         except DataError as error:
             seen.failures[each.name] = str(error)
         seen.failures |= each.failures
     simulated = frozenset(each.name for each in inputs if is_simulated(each))
     return Answer(
         tuple(sources), tuple(seen.views), finder.classes, finder.provenance, finder.people,
-        finder.vehicles, finder.threshold, simulated, seen.failures,
-        tuple(dict.fromkeys(seen.notes)),
+        finder.vehicles, finder.threshold, simulated, seen.failures, seen.said(),
     )  # fmt: skip
 
 
@@ -142,7 +156,7 @@ def _placer(each: Input, how: How, seen: _Seen, *, only: bool) -> _place.Placer:
     try:
         flight = _place.flight_of(each, how.given, only=only)
     except DataError as error:
-        seen.notes.append(f"{each.name} isn't placed: {error}")
+        seen.unplaced.setdefault(str(error), []).append(each.name)
         flight = None
     return _place.Placer(each, flight, None, how.terrain, how.field_of_view_degrees)
 

@@ -29,7 +29,7 @@ LEVELS = 4  # folders above a sequence's in which it is looked for
 
 @dataclass(eq=False)
 class Placer:
-    """Places boxes of one input; why it can't stands in `notes`, once.
+    """Places boxes of one input; why it can't stands in `troubles`, each once.
 
     Args:
         source: the input.
@@ -44,7 +44,7 @@ class Placer:
     grid: Grid | None = None
     terrain: Terrain | None = None
     field_of_view_degrees: float | None = None
-    notes: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     _unseen: int = 0
 
     def places(
@@ -72,12 +72,13 @@ class Placer:
             )  # fmt: skip
             return _listed(found)
         except DataError as error:
-            self._say(f"{self.source.name}: {error}")
+            if str(error) not in self.troubles:
+                self.troubles.append(str(error))
             return nothing
 
     def finish(self) -> tuple[str, ...]:
-        """What is to be said of the placing, a sentence each."""
-        said = list(self.notes)
+        """What is to be said of the telemetry, a sentence each."""
+        said: list[str] = []
         flight = self.flight
         if flight is not None:
             said += flight.notes
@@ -105,10 +106,6 @@ class Placer:
         if self.source.kind == "picture" and self.source.path is not None:
             return telemetry.of_picture(self.source.path)
         return None
-
-    def _say(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 def standing(boxes: Array, pitch_degrees: float) -> Array:

@@ -381,3 +381,20 @@ def test_simulated_animals_are_placed_where_they_stand(tmp_path: Path) -> None:
     assert len(off) > 100
     assert np.median(off) < 1.0
     assert np.max(off) < np.max(said)
+
+
+def test_why_pictures_are_not_placed_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        image = Image.new("RGB", (64, 48))
+        image.paste((250, 250, 250), (5, 5, 12, 9))
+        exif = image.getexif()
+        exif[0x8825] = {1: "S", 2: (24.0, 3.0, 0.0), 3: "E", 4: (31.0, 33.0, 0.0), 5: b"\0", 6: 500}
+        exif.get_ifd(0x8769)[0xA405] = 24
+        image.save(tmp_path / f"{name}.jpg", exif=exif)
+    assert run(Request(inputs=[tmp_path], out=tmp_path / "out", pictures=False)) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "not placed" in line]
+    (note,) = notes
+    assert note.startswith("note: a.jpg and 2 others: not placed")
+    assert "no heading" in note
