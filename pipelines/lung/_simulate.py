@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fieldsight.datasets.simulated import lung
 from fieldsight.pipelines._console import bar
+from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ MOST_PROCESSES = 8
 
 def simulate(settings: Simulate) -> int:
     """Write the patients that aren't there whole; returns the exit code, 0."""
+    for flag, value, least in (
+        ("--count", settings.count, 1), ("--seed", settings.seed, 0), ("--first", settings.first, 0)
+    ):  # fmt: skip
+        if value < least:
+            raise CommandError(f"{flag}: {least} or more was needed. Received: {value}.")
     check_output_folder("--out", settings.out)
     with bar(f"simulating {settings.count} patients") as told:
         lung.write(

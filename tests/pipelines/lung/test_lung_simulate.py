@@ -30,7 +30,11 @@ def test_writes_a_set_that_the_loader_knows_as_simulated(
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [(["--count", "0"], "count 0"), (["--seed", "-1"], "seed -1"), (["--first", "-2"], "first -2")],
+    [
+        (["--count", "0"], "--count: 1 or more was needed. Received: 0."),
+        (["--seed", "-1"], "--seed: 0 or more was needed. Received: -1."),
+        (["--first", "-2"], "--first: 0 or more was needed. Received: -2."),
+    ],
 )
 def test_a_wrong_number_is_told_in_a_line(
     tmp_path: Path, what: list[str], words: str, capsys: pytest.CaptureFixture[str]
