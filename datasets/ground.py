@@ -109,8 +109,8 @@ def rays(pose: Pose, size: tuple[int, int], points: Any, focal_px: float) -> Arr
         Straight down, the picture's top is where the heading says, here east:
 
         >>> pose = Pose(longitude=0, latitude=0, heading_degrees=90, pitch_degrees=-90)
-        >>> np.round(rays(pose, (100, 100), [[50, 50], [50, 0]], 50.0), 3).tolist()
-        [[0.0, -0.0, -1.0], [0.707, -0.0, -0.707]]
+        >>> (np.round(rays(pose, (100, 100), [[50, 50], [50, 0]], 50.0), 3) + 0.0).tolist()
+        [[0.0, 0.0, -1.0], [0.707, 0.0, -0.707]]
     """
     given = _points(points)
     across = (given[:, 0] - size[1] / 2) / focal_px
