@@ -3,6 +3,7 @@
 They are drawn anew from pixels, so that no tag of the camera's file goes along.
 """
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,13 +126,13 @@ def picture(path: Path, image: Array, view: View, answer: Answer) -> None:
 def _box(pen: Any, each: Detection, answer: Answer, factor: float, *, named: bool) -> None:
     colour = colour_of(each.label, answer)
     left, top, right, bottom = (side * factor for side in each.box)
-    # Around it with a gap: lines would hide what is a few pixels large.
-    grow_x = max(2.0, (LEAST_BOX - (right - left)) / 2)
-    grow_y = max(2.0, (LEAST_BOX - (bottom - top)) / 2)
-    outer = (left - grow_x, top - grow_y, right + grow_x, bottom + grow_y)
     person = each.label in answer.people
     width = 3 if person else 1
-    # With a dark line around it, that it is seen on any ground.
+    # Around it with a gap: lines would hide what is a few pixels large.
+    grow_x = max(width + 2.0, (LEAST_BOX - (right - left)) / 2)
+    grow_y = max(width + 2.0, (LEAST_BOX - (bottom - top)) / 2)
+    outer = (left - grow_x, top - grow_y, right + grow_x, bottom + grow_y)
+    # With a dark line on both sides, that it is seen on any ground.
     pen.rectangle(tuple(np.add(outer, (-1, -1, 1, 1))), outline=(0, 0, 0), width=width + 2)
     pen.rectangle(outer, outline=colour, width=width)
     if named or person:
@@ -185,6 +186,7 @@ def _wrapped(line: str, font: Any, width: int) -> list[str]:
     return lines
 
 
+@functools.cache
 def _font(size: int) -> Any:
     from PIL import ImageFont
 

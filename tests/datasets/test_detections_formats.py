@@ -391,15 +391,16 @@ def test_a_drawn_picture_has_no_tag_of_the_cameras(tmp_path: Path) -> None:
     assert (np.abs(bar - drawing.PEOPLE_COLOUR).sum(1) < 90).sum() > 100
 
 
-def test_boxes_are_drawn_around_what_was_found() -> None:
-    image = np.zeros((100, 1000, 3), np.uint8)
-    drawn = drawing.draw(image, [found("a", (500, 50, 520, 70), "car")], answer(), title="a")
-    colour = drawing.colour_of("car", answer())
+@pytest.mark.parametrize(("label", "width"), [("car", 1), ("human", 3)])
+def test_boxes_are_drawn_around_what_was_found(label: str, width: int) -> None:
+    image = np.full((100, 1000, 3), 90, np.uint8)
+    drawn = drawing.draw(image, [found("a", (500, 50, 520, 70), label)], answer(), title="a")
+    colour = drawing.colour_of(label, answer())
     lit = np.argwhere((drawn[:100] == colour).all(-1))
-    box = lit[(lit[:, 0] >= 48)]  # below the name
-    assert box.min(0).tolist() == [48, 498]
-    assert box.max(0).tolist() == [72, 522]
-    assert not drawn[50:70, 500:520].any()  # what was found itself stays as it is
+    box = lit[lit[:, 0] >= 50 - width - 2]  # below the name
+    assert box.min(0).tolist() == [50 - width - 2, 500 - width - 2]
+    assert box.max(0).tolist() == [70 + width + 2, 520 + width + 2]
+    assert (drawn[50:70, 500:520] == 90).all()  # what was found itself stays as it is
 
 
 def test_a_film_is_decoded_frame_by_frame(tmp_path: Path) -> None:
