@@ -28,6 +28,7 @@ from fieldsight.pipelines.deforestation import (
     _map,
     _map_model,
 )
+from fieldsight.pipelines.deforestation._change_raster import Dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,8 +99,7 @@ def rules_of(
     Raises:
         CommandError: if it isn't known which classes are meant.
     """
-    common = [band for band in pair.before.bands if band in pair.after.bands]
-    index = _change_baseline.index_of(common)
+    index = _change_baseline.index_of(Dates(pair.before, pair.after).bands)
     return _change_outputs.Rules(
         classes=_change_rule.classes_of(facts["classes"], forest=forest, cleared=cleared),
         network=_change_rule.from_facts(facts, min_ha),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fieldsight.datasets.maps import hectares, polygons, qgis, quicklook, stac
 from fieldsight.datasets.maps.rasters import NODATA_SHARE, STEPS, Raster, write_cog
-from fieldsight.pipelines.deforestation import _change_raster, _map_outputs
+from fieldsight.pipelines.deforestation import _change_fall, _change_raster, _map_outputs
 from fieldsight.pipelines.deforestation._change_raster import CLASSES, COLOURS, Dates, Drawn
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def write_all(
         folder / "likely.part", dates.grid, [NAME], nodata=NODATA_SHARE, scale=1 / STEPS, tags=tags
     )
     with codes, likely:
-        _change_raster.write(
-            dates, maps, rules.classes, rules.network, codes, likely, tell("comparing")
-        )
+        _change_raster.write(dates, maps, rules.classes, rules.network, codes, likely, tell)
         codes.flush()
         outlined, classical = _outline(folder, pair, model, (codes, likely), rules, tell)
         views, both_ha = _fold(folder, dates, codes, classical is not None, tell)
@@ -244,8 +242,11 @@ def _notes(
             f"{outlined.small} patches below {rules.network.min_ha:g} ha, {outlined.small_ha:.2f} "
             "ha in all, were left out"
         )
+    bands = Dates(pair.before, pair.after).bands
     if rules.index is None:
         notes.append("no difference of NDVI or NBR: red, near or short-wave infrared is missing")
+    if not _change_fall.can_tell(bands):
+        notes.append("haze and season weren't taken out: red or near infrared is missing")
     if not any(one.pixels for one in counts if one.share is not None):
         notes.append("no pixel is clear at both dates: nothing was compared")
     elif not hectares.of_class(counts, CLASSES[_change_raster.FOREST]) and not outlined.polygons:

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from fieldsight.datasets.grids import Grid, Slices
 from fieldsight.datasets.maps.rasters import NODATA_SHARE, STEPS, Probabilities, Raster, row_blocks
 from fieldsight.datasets.scenes import Scene
-from fieldsight.pipelines.deforestation import _change_baseline, _change_maps, _change_rule
+from fieldsight.pipelines.deforestation import (
+    _change_baseline,
+    _change_fall,
+    _change_maps,
+    _change_rule,
+)
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule, Index
 from fieldsight.pipelines.deforestation._change_rule import ChangeRule, Classes
 
@@ -60,6 +65,11 @@ class Dates:
         return data, clear
 
     @property
+    def bands(self) -> tuple[str, ...]:
+        """That both have."""
+        return tuple(band for band in self.before.bands if band in self.after.bands)
+
+    @property
     def margin(self) -> int:
         """Pixels around clouds that count as clouds."""
         return round(_change_rule.CLOUD_MARGIN_M / self.grid.ground_sampling_distance_m)
@@ -77,7 +87,7 @@ def write(
     rule: ChangeRule,
     codes: Raster,
     probability: Raster,
-    progress: Progress,
+    tell: Callable[[str], Progress],
 ) -> None:
     """Write where there is new clearing, and how likely it is.
 
@@ -88,9 +98,16 @@ def write(
         rule: when a place is new clearing.
         codes: of one band uint8, takes values of `CLASSES`.
         probability: of one band uint8, takes steps of `STEPS`.
-        progress: told how many rows are through, and of how many.
+        tell: of each stage how far it is.
     """
     before, after = (Probabilities(one) for one in maps)
+    fall = None
+    if _change_fall.can_tell(dates.bands):
+        fall = _change_fall.Fall(
+            dates, lambda slices: _change_maps.of_classes(before.read(slices), classes)[0],
+            tell("haze and season"),
+        )  # fmt: skip
+    progress = tell("comparing")
     for slices in bands(dates.grid):
         wide, inside = _widened(slices, rule.reach, dates.grid)
         forest, _ = _change_maps.of_classes(before.read(wide), classes)
@@ -98,7 +115,10 @@ def write(
         data, clear = dates.seen(wide)
         likely = _change_rule.probability(forest, cleared)
         likely = _change_rule.smoothed(likely, clear, rule.smoothing)
-        new = _change_rule.opened((likely >= rule.threshold) & clear, rule.opening) & clear
+        chosen = (likely >= rule.threshold) & clear
+        if fall is not None:
+            chosen &= _change_rule.smoothed(fall(wide), clear, rule.smoothing) >= rule.fall
+        new = _change_rule.opened(chosen, rule.opening) & clear
         found = np.where(forest >= 0.5, FOREST, ELSE).astype(np.uint8)
         found[new] = NEW
         found[~clear] = CLOUD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ Array = NDArray[Any]
 
 # Names of classes, as models of ours and of users have them; a word of a name is enough.
 FOREST_WORDS = ("forest", "tree", "trees", "woodland")
-CLEARED_WORDS = (
-    "clearing", "cleared", "pasture", "crop", "crops", "cropland", "agriculture", "bare", "soil",
-    "burn", "burnt", "mine", "mining", "road", "built", "developed", "habitation",
+# What stands where forest stood and isn't cleared land: a flood, or nothing that can be told.
+NOT_GROUND_WORDS = (
+    "water", "river", "lake", "ocean", "sea", "flooded", "cloud", "clouds", "shadow", "snow", "ice",
+    "nodata", "unknown",
 )  # fmt: skip
 # The grid of validation.
-THRESHOLDS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65)
-SMOOTHINGS = (0, 2, 4)
-OPENINGS = (0, 1, 3)
+THRESHOLDS = (0.05, 0.2, 0.35, 0.5, 0.65)
+FALLS = (0.05, 0.1, 0.15)
+SMOOTHINGS = (0, 2)
+OPENINGS = (1, 3)
 CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
 
 
@@ -34,13 +36,16 @@ class ChangeRule:
 
     Attributes:
         threshold: of the probability that it was forest and is cleared, both together.
-        smoothing: pixels of the radius of a square over which that probability is averaged.
+        fall: of NDVI, at least, beyond what it fell in the forest around: maps of two dates
+            differ by haze and season too, but felled forest is less green than what stands.
+        smoothing: pixels of the radius of a square over which both are averaged.
         opening: what is narrower than 2 x opening + 1 pixels is taken away: edges of old
             clearings that the two maps draw a little apart.
         min_ha: the minimum mapping unit; left out, that of FAO's definition of forest.
     """
 
-    threshold: float = 0.45
+    threshold: float = 0.35
+    fall: float = 0.05
     smoothing: int = 2
     opening: int = 1
     min_ha: float = 0.5
@@ -75,45 +80,54 @@ def classes_of(
     Args:
         names: by value; the first is nodata and has no channel.
         forest: names that are forest; None for those with a word of forest in them.
-        cleared: names that are cleared land; None alike.
+        cleared: names that are cleared land; None for all that are neither forest nor water: what
+            was forest a year ago can be nothing else, whichever of them the map says.
 
     Raises:
         CommandError: if a name is unknown, one is both, or there is none of either.
     """
     known = list(names)[1:]
-    found = {}
-    for flag, given, words in (
-        ("--forest", forest, FOREST_WORDS), ("--cleared", cleared, CLEARED_WORDS),
-    ):  # fmt: skip
-        unknown = [name for name in given or () if name not in known]
-        if unknown:
-            raise CommandError(
-                f"{flag}: classes of the model were needed, of {', '.join(known)}. Received: "
-                f"{', '.join(unknown)}."
-            )
-        chosen = [
-            number
-            for number, name in enumerate(known)
-            if (name in given if given is not None else set(_words(name)) & set(words))
-        ]
-        found[flag] = tuple(chosen)
-    if given_both := set(found["--forest"]) & set(found["--cleared"]):
-        if forest is None and cleared is None:  # "cleared forest" is cleared
-            found["--forest"] = tuple(n for n in found["--forest"] if n not in given_both)
-        else:
-            both = ", ".join(known[number] for number in sorted(given_both))
-            raise CommandError(f"--forest and --cleared must be apart. Received: {both} in both.")
-    for flag, numbers in found.items():
+    woods = _chosen("--forest", forest, known, lambda words: bool(words & set(FOREST_WORDS)))
+    # "Cleared forest" and "not forest" are none, whatever word is in them.
+    if forest is None:
+        others = {"cleared", "deforested", "non", "not", "no"}
+        woods = tuple(n for n in woods if not _words(known[n]) & others)
+    apart = set(woods)
+    ground = _chosen("--cleared", cleared, known, lambda words: not words & set(NOT_GROUND_WORDS))
+    if cleared is None:
+        ground = tuple(number for number in ground if number not in apart)
+    if both := apart & set(ground):
+        told = ", ".join(known[number] for number in sorted(both))
+        raise CommandError(f"--forest and --cleared must be apart. Received: {told} in both.")
+    for flag, numbers in (("--forest", woods), ("--cleared", ground)):
         if not numbers:
             raise CommandError(
                 f"{flag}: which classes are meant was needed, for none is named so among "
                 f"{', '.join(known)}. Give their names, as {flag} {known[0]}."
             )
-    return Classes(found["--forest"], found["--cleared"])
+    return Classes(woods, ground)
 
 
-def _words(name: str) -> list[str]:
-    return "".join(c if c.isalnum() else " " for c in name.lower()).split()
+def _chosen(
+    flag: str,
+    given: Sequence[str] | None,
+    known: Sequence[str],
+    usual: Callable[[set[str]], bool],
+) -> tuple[int, ...]:
+    """Channels by the names that are given, or by what is usual."""
+    if given is None:
+        return tuple(number for number, name in enumerate(known) if usual(_words(name)))
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise CommandError(
+            f"{flag}: classes of the model were needed, of {', '.join(known)}. Received: "
+            f"{', '.join(unknown)}."
+        )
+    return tuple(number for number, name in enumerate(known) if name in given)
+
+
+def _words(name: str) -> set[str]:
+    return set("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
 def probability(forest: Array, cleared: Array) -> NDArray[np.float32]:
@@ -129,24 +143,22 @@ def probability(forest: Array, cleared: Array) -> NDArray[np.float32]:
     return np.where(forest >= 0.5, forest * cleared, 0.0).astype(np.float32)
 
 
-def smoothed(
-    likely: NDArray[np.float32], clear: NDArray[np.bool_], radius: int
-) -> NDArray[np.float32]:
+def smoothed(values: Array, clear: NDArray[np.bool_], radius: int) -> NDArray[np.float32]:
     """The mean of what is clear within a square of 2 x radius + 1 pixels; 0 where nothing is.
 
     Args:
-        likely: `(rows, columns)` probabilities.
+        values: `(rows, columns)`.
         clear: where they say something.
         radius: of the square.
     """
     if radius < 1:
-        return np.where(clear, likely, np.float32(0))
+        return np.where(clear, values, np.float32(0)).astype(np.float32)
     side = 2 * radius + 1
     # Summed in float64: a running sum over a scene's width in float32 depends on where it began.
-    total = ndimage.uniform_filter(np.where(clear, likely, 0.0).astype(np.float64), side)
+    total = ndimage.uniform_filter(np.where(clear, values, 0.0).astype(np.float64), side)
     share = ndimage.uniform_filter(clear.astype(np.float64), side)
     mean = np.divide(total, share, out=np.zeros_like(total), where=share > 1e-6)
-    return np.asarray(mean.clip(0, 1), np.float32)
+    return np.asarray(mean, np.float32)
 
 
 def widened(clouds: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
@@ -200,7 +212,7 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
 
 def grid(min_ha: float) -> Iterator[ChangeRule]:
     """Every rule that is tried."""
-    # Smoothing outside: whoever goes through the rules smooths three times, not each time.
+    # Smoothing outside: whoever goes through the rules smooths twice, not each time.
     for smoothing, threshold, opening in itertools.product(SMOOTHINGS, THRESHOLDS, OPENINGS):
         yield ChangeRule(threshold=threshold, smoothing=smoothing, opening=opening, min_ha=min_ha)
 

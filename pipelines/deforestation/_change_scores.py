@@ -100,6 +100,7 @@ class Evidence:
 
     Attributes:
         probability: `(rows, columns)` float32 that it was forest and is cleared.
+        fall: `(rows, columns)` float32 of NDVI, beyond what it fell in the forest around.
         before: `(rows, columns)` the first date's NDVI.
         after: the second's.
         clear: where both dates have data and no cloud.
@@ -108,27 +109,32 @@ class Evidence:
     """
 
     probability: Array
+    fall: Array
     before: Array
     after: Array
     clear: Array
     truth: Array
     pixel_ha: float
-    _kept: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _kept: dict[int, tuple[Array, Array]] = dataclasses.field(default_factory=dict, repr=False)
 
     def mask(self, rule: ChangeRule | DifferenceRule) -> NDArray[np.bool_]:
         """New clearing by a rule, before the minimum mapping unit."""
         if isinstance(rule, ChangeRule):
-            found = self._smoothed(rule.smoothing) >= rule.threshold
+            likely, fall = self._smoothed(rule.smoothing)
+            found = (likely >= rule.threshold) & (fall >= rule.fall)
         else:
             found = _change_baseline.change_mask(self.before, self.after, rule)
         return _change_rule.opened(found & self.clear, rule.opening) & self.clear
 
-    def _smoothed(self, radius: int) -> Array:
-        """The probability averaged, kept until another radius is asked for."""
-        if self._kept.get("radius") != radius:
-            mean = _change_rule.smoothed(self.probability, self.clear, radius)
-            self._kept.update(radius=radius, mean=mean)
-        return self._kept["mean"]
+    def _smoothed(self, radius: int) -> tuple[Array, Array]:
+        """Probability and fall averaged, kept until another radius is asked for."""
+        if radius not in self._kept:
+            self._kept.clear()
+            self._kept[radius] = (
+                _change_rule.smoothed(self.probability, self.clear, radius),
+                _change_rule.smoothed(self.fall, self.clear, radius),
+            )
+        return self._kept[radius]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +268,7 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
     """
     from rasterio.features import rasterize
 
+    from fieldsight.pipelines.deforestation._change_fall import Fall
     from fieldsight.pipelines.deforestation._change_maps import in_memory
     from fieldsight.pipelines.deforestation._change_raster import Dates
 
@@ -272,7 +279,8 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
                 f"{pair.after.name}, which have two."
             )
         whole = (slice(0, before.shape[0]), slice(0, before.shape[1]))
-        _, clear = Dates(before, after).seen(whole)
+        dates = Dates(before, after)
+        _, clear = dates.seen(whole)
         indices = [_change_baseline.of_scene(scene, "NDVI", whole) for scene in (before, after)]
         polygons = _new_clearings(pair.clearings, before.grid.crs)
         truth = np.zeros(clear.shape, bool)
@@ -282,7 +290,9 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
             ).astype(bool)
         forest, _ = in_memory(before, model)
         _, cleared = in_memory(after, model)
+        fall = Fall(dates, lambda slices: forest[slices])
         return Evidence(
+            fall=fall(whole),
             probability=_change_rule.probability(forest, cleared),
             before=indices[0],
             after=indices[1],

@@ -1,14 +1,18 @@
 """When a place is new clearing: by a mapper's two maps, and by the classical difference."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.simulated import forest
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines.deforestation import _change_baseline, _change_rule
+from fieldsight.pipelines.deforestation import _change_baseline, _change_fall, _change_rule
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
 
 MASKS = st.lists(st.lists(st.booleans(), min_size=11, max_size=11), min_size=9, max_size=9).map(
@@ -23,17 +27,20 @@ def test_d_12_what_was_no_forest_before_is_no_new_clearing() -> None:
     assert found[0].tolist() == pytest.approx([0.72, 0.0, 0.1])
 
 
-def test_forest_and_cleared_land_are_known_by_name() -> None:
+def test_what_was_forest_and_is_neither_forest_nor_water_is_cleared() -> None:
     simulated = _change_rule.classes_of(forest.CLASSES)
     assert [forest.CLASSES[1 + n] for n in simulated.forest] == ["forest"]
-    assert [forest.CLASSES[1 + n] for n in simulated.cleared] == ["clearing", "built", "mining"]
+    assert [forest.CLASSES[1 + n] for n in simulated.cleared] == [
+        "clearing", "built", "mining", "natural open",
+    ]  # fmt: skip
     # The real Landsat scene's labels.
     theirs = _change_rule.classes_of(("nodata", "water", "crop", "tree", "developed"))
     assert (theirs.forest, theirs.cleared) == ((2,), (1, 3))
 
 
-def test_cleared_forest_is_cleared_and_not_forest() -> None:
-    found = _change_rule.classes_of(("nodata", "forest", "cleared forest"))
+@pytest.mark.parametrize("other", ["cleared forest", "non-forest", "not forest"])
+def test_what_is_named_as_no_forest_is_none(other: str) -> None:
+    found = _change_rule.classes_of(("nodata", "forest", other))
     assert (found.forest, found.cleared) == ((0,), (1,))
 
 
@@ -47,6 +54,7 @@ def test_classes_that_arent_known_by_name_must_be_named() -> None:
         _change_rule.classes_of(names, forest=("wood",), cleared=("pasto",))
     with pytest.raises(CommandError, match="apart"):
         _change_rule.classes_of(names, forest=("mata",), cleared=("mata",))
+    assert _change_rule.classes_of(names, forest=("mata",)).cleared == (1,)
 
 
 @settings(max_examples=60)
@@ -122,3 +130,45 @@ def test_the_grid_is_tried_whole_and_the_card_keeps_what_was_chosen() -> None:
     facts = {"change": {"difference": {"drop": 0.3, "floor": 0.7, "opening": 0}}}
     assert _change_baseline.from_facts(facts, "NDVI", 1).drop == 0.3
     assert _change_baseline.from_facts(facts, "NBR", 1).drop == 0.27  # chosen on NDVI alone
+
+
+class Seen:
+    """Two dates of which NDVI is known."""
+
+    def __init__(self, before: Any, after: Any, clear: Any) -> None:
+        self.before, self.after, self.clear = before, after, clear
+        self.grid = Grid(None, Affine.identity(), *before.shape)
+
+    def seen(self, slices: Any) -> tuple[Any, Any]:
+        return self.clear[slices], self.clear[slices]
+
+
+def test_d_12_what_haze_and_season_did_to_the_forest_around_is_taken_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_change_baseline, "of_scene", lambda scene, _index, slices: scene[slices])
+    columns = np.mgrid[:600, :700][1]
+    before = np.full((600, 700), 0.85)
+    after = before - 0.1 - 0.0002 * columns  # haze that thickens to the east
+    after[280:320, 300:350] -= 0.3  # a clearing
+    clear = np.ones(before.shape, bool)
+    clear[:200, :200] = False
+    after[:200, :200] = -1.0  # a cloud
+    fall = _change_fall.Fall(Seen(before, after, clear), lambda slices: before[slices])  # type: ignore[arg-type]
+    found = fall((slice(0, 600), slice(0, 700)))
+    cleared = np.zeros(before.shape, bool)
+    cleared[280:320, 300:350] = True
+    middle = clear & (columns > 96) & (columns < 550)  # between the middles of blocks
+    assert found[cleared] == pytest.approx(np.full(cleared.sum(), 0.3), abs=0.03)
+    assert np.abs(found[middle & ~cleared]).max() < 0.05  # of 0.1 to 0.24
+    # D-6: a part of it is what the whole has there.
+    part = (slice(100, 333), slice(0, 700))
+    assert np.array_equal(fall(part), found[part])
+
+
+def test_without_clear_forest_nothing_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_change_baseline, "of_scene", lambda scene, _index, slices: scene[slices])
+    before, clear = np.full((50, 60), 0.3), np.ones((50, 60), bool)
+    dates = Seen(before, before - 0.1, clear)
+    fall = _change_fall.Fall(dates, lambda slices: np.zeros((50, 60))[slices])  # type: ignore[arg-type]
+    assert fall((slice(0, 50), slice(0, 60))) == pytest.approx(np.full((50, 60), 0.1))
