@@ -70,7 +70,7 @@ def to_facts(found: Mapping[str, Alarms]) -> dict[str, Any]:
             "best": _listed(one.best[np.isfinite(one.best)]),
             "false": _listed(one.false),
             "repeats": _listed(one.repeats),
-            "hours": round(one.hours, 6),
+            "hours": one.hours,  # whole: a rounded budget may be an alarm less
         }
         for kind, one in found.items()
     }

@@ -20,13 +20,14 @@ from fieldsight.core.tracking import CameraMotion, Tracker, best_mean
 
 if TYPE_CHECKING:
     from fieldsight.core.detection import Detections
+    from fieldsight.datasets.frames import Shot
 
 Array = NDArray[Any]
 
 PERSON, VEHICLE, ANIMAL = "person", "vehicle", "animal"
 KINDS = (PERSON, VEHICLE, ANIMAL)
 
-LOW = 0.1  # the weakest detection that may prolong a track
+WEAK = 0.25  # of the threshold: what is weaker prolongs no track
 KEEP_S = 2.0  # that a track goes on unseen
 KEEP = 12.0  # frames of it where nobody says how fast they follow
 LEAST = 3  # detections, under which a track isn't counted
@@ -68,8 +69,8 @@ class Follower:
         kinds: of each label.
         threshold: the score from which a detection is one; weaker ones only prolong tracks.
         frames_per_second: None where nobody says.
-        camera: whether the camera's motion is estimated from the frames; it is taken out only
-            where `update` is given them.
+        camera: whether the camera's motion is estimated from the frames and taken out.
+        least: detections, under which a track isn't one once the sequence has ended.
     """
 
     def __init__(
@@ -79,54 +80,53 @@ class Follower:
         threshold: float,
         frames_per_second: float | None = None,
         camera: bool = True,
+        least: int = LEAST,
     ) -> None:
         keep = KEEP if not frames_per_second else max(3.0, KEEP_S * frames_per_second)
-        self.kinds = tuple(kinds)
-        self._tracker = Tracker(high=threshold, low=min(LOW, threshold), keep=keep)
+        self.kinds, self.least = tuple(kinds), least
+        self._tracker = Tracker(high=threshold, low=WEAK * threshold, keep=keep)
         self._camera = CameraMotion() if camera else None
         self._last: int | None = None
         self._evidence: dict[int, _Evidence] = {}
 
-    def update(
-        self,
-        boxes: Array,
-        scores: Array,
-        labels: Array,
-        *,
-        image: Array | None = None,
-        number: int | None = None,
-    ) -> Array:
+    def update(self, found: Detections, shot: Shot) -> Array:
         """Take the next frame.
 
         Args:
-            boxes: `(n, 4)` `xyxy` pixels.
-            scores: `(n,)`; those under the threshold too, for they prolong tracks.
-            labels: `(n,)`.
-            image: `(rows, columns, channels)`, for the camera's motion.
-            number: the frame's; where numbers are missing, time has passed.
+            found: in it, weaker than the threshold too, for it may prolong a track.
+            shot: the frame: its picture tells how the camera moved, and where numbers are
+                missing, time has passed.
 
         Returns:
             `(n,)` int64, the number of the track of each detection; -1 where it is of none, or
             where another class has a better box of the same object.
         """
-        shift = None
-        if image is not None and self._camera is not None:
-            shift = self._camera(image)
-        since = 1 if number is None or self._last is None else max(1, number - self._last)
-        self._last = number
-        kept = suppress(boxes, scores, threshold=ONE)
-        numbers = np.full(len(scores), -1, np.int64)
-        numbers[kept] = self._tracker.update(boxes[kept], scores[kept], shift=shift, frames=since)
+        shift = None if self._camera is None else self._camera(shot.image)
+        since = 1 if self._last is None else max(1, shot.number - self._last)
+        self._last = shot.number
+        kept = suppress(found.boxes, found.scores, threshold=ONE)
+        numbers = np.full(len(found), -1, np.int64)
+        numbers[kept] = self._tracker.update(
+            found.boxes[kept], found.scores[kept], shift=shift, frames=since
+        )
         # Of a box that another class suppresses, what it says of the object isn't lost: else a
         # person would be an animal alone.
-        alike = iou(boxes, boxes[kept])
-        owners = kept[alike.argmax(axis=1)] if len(kept) else kept
-        for owner, score, label in zip(owners, scores, labels, strict=True):
+        owners = kept[iou(found.boxes, found.boxes[kept]).argmax(axis=1)] if len(kept) else kept
+        owners[kept] = kept
+        for owner, score, label in zip(owners, found.scores, found.labels, strict=True):
             track = int(numbers[owner])
             if track >= 0:
-                found = self._evidence.setdefault(track, _Evidence())
-                found.add(self.kinds[int(label)], int(label), float(score))
+                evidence = self._evidence.setdefault(track, _Evidence())
+                evidence.add(self.kinds[int(label)], int(label), float(score))
         return numbers
+
+    def finish(self, numbers: Sequence[Array]) -> list[Array]:
+        """The tracks of every frame once the sequence has ended: short ones are -1."""
+        if not numbers:
+            return []
+        every, counts = np.unique(np.concatenate(numbers), return_counts=True)
+        kept = every[(counts >= self.least) & (every >= 0)]
+        return [np.where(np.isin(one, kept), one, -1) for one in numbers]
 
     def evidence(self, track: int) -> dict[str, float]:
         """What speaks for each kind, from 0 to 1; kinds without any are left out."""
@@ -183,45 +183,45 @@ class Followed:
 
 def follow(
     name: str,
-    frames: Iterable[tuple[int, Array | None, Detections]],
+    frames: Iterable[tuple[Shot, Detections]],
     kinds: Sequence[str],
     *,
     threshold: float,
     frames_per_second: float,
-    least: int = LEAST,
+    camera: bool = True,
 ) -> Followed:
-    """Follow what was found in a sequence.
+    """Follow what was found in a sequence to its end.
 
     Args:
         name: of the flight or video.
-        frames: number, picture (None: the camera's motion isn't taken out) and what was found,
-            in their order.
+        frames: each with what was found in it, in their order, as a finder gives them.
         kinds: of each label.
         threshold: as `Follower`'s.
         frames_per_second: of the sequence's numbers.
-        least: detections, under which a track isn't one.
+        camera: as `Follower`'s.
     """
-    follower = Follower(kinds, threshold=threshold, frames_per_second=frames_per_second)
-    numbers, tracks, boxes, scores = [], [], [np.zeros((0, 4))], []
+    follower = Follower(
+        kinds, threshold=threshold, frames_per_second=frames_per_second, camera=camera
+    )
     looked: list[int] = []
-    for number, image, found in frames:
-        given = follower.update(found.boxes, found.scores, found.labels, image=image, number=number)
-        mine = given >= 0
-        looked.append(number)
-        numbers += [number] * int(mine.sum())
-        tracks += given[mine].tolist()
-        scores += found.scores[mine].tolist()
-        boxes.append(np.asarray(found.boxes, float)[mine])
-    every, of, counts = np.unique(tracks, return_inverse=True, return_counts=True)
-    kept = [int(track) for track, count in zip(every, counts, strict=True) if count >= least]
-    rows = Tracks(np.array(numbers, np.int64), np.array(tracks, np.int64), np.concatenate(boxes))
-    values = np.array(scores)
-    best = {int(track): best_mean(values[of == place]) for place, track in enumerate(every)}
+    given: list[Array] = []
+    boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
+    for shot, found in frames:
+        numbers = follower.update(found, shot)
+        mine = np.flatnonzero(numbers >= 0)
+        looked.append(shot.number)
+        given.append(numbers[mine])
+        boxes.append(np.asarray(found.boxes[mine], float))
+        scores.append(np.asarray(found.scores[mine], float))
+    tracks = np.concatenate([np.zeros(0, np.int64), *follower.finish(given)])
+    values = np.concatenate(scores)
+    rows = Tracks(np.repeat(looked, [len(one) for one in given]), tracks, np.concatenate(boxes))
+    kept = [int(track) for track in np.unique(tracks) if track >= 0]
     return Followed(
         name,
-        rows.where(np.isin(tracks, kept)),
+        rows.where(tracks >= 0),
         {track: follower.label(track) for track in kept},
         {track: follower.evidence(track) for track in kept},
-        {track: best[track] for track in kept},
+        {track: best_mean(values[tracks == track]) for track in kept},
         len(looked) / frames_per_second,
     )
