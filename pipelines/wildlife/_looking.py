@@ -76,7 +76,7 @@ class How:
     """How inputs are looked at.
 
     Args:
-        tracker: makes a new one for a sequence.
+        tracker: makes a new one for a sequence, from its frames a second.
         given: telemetry, or a folder of it; None looks beside.
         terrain: heights of the ground; None for flat earth.
         field_of_view_degrees: instead of what telemetry says.
@@ -84,7 +84,7 @@ class How:
         tell: says what is done, and how far it is.
     """
 
-    tracker: Callable[[], Tracker]
+    tracker: Callable[[float | None], Tracker]
     given: Path | None = None
     terrain: Terrain | None = None
     field_of_view_degrees: float | None = None
@@ -170,7 +170,7 @@ def _frames(
     seen: _Seen,
     told: Callable[[int, int], None],
 ) -> None:
-    tracker = how.tracker() if source.in_time else None
+    tracker = how.tracker(each.frames_per_second) if source.in_time else None
     numbers: list[Array] = []
     views: list[View] = []
     for count, (shot, found) in enumerate(finder.frames(each.frames()), 1):

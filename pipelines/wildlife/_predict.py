@@ -18,7 +18,7 @@ from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder
 from fieldsight.pipelines.wildlife import _looking, _outputs
 from fieldsight.pipelines.wildlife._drawer import Drawer
-from fieldsight.pipelines.wildlife._following import Following
+from fieldsight.pipelines.wildlife._tracks import Follower, kinds
 
 if TYPE_CHECKING:
     from fieldsight.datasets.detections.counts import Count, Interval
@@ -122,7 +122,7 @@ def answer(
     inputs: Inputs,
     finder: Finder,
     *,
-    tracker: Callable[[], Tracker] | None = None,
+    tracker: Callable[[float | None], Tracker] | None = None,
     interval: Interval | None = None,
 ) -> int:
     """Look at the inputs, write all there is to say, print the counts; return the exit code.
@@ -131,7 +131,7 @@ def answer(
         request: what is asked for; checked.
         inputs: that were found.
         finder: the model.
-        tracker: makes one for a sequence; None for core's, by the model's threshold.
+        tracker: makes one for a sequence, from its frames a second; None for `Follower`.
         interval: of counts, from validation; None gives none.
 
     Returns:
@@ -141,8 +141,11 @@ def answer(
         CommandError: if the terrain can't be read, or the folder can't be written to.
     """
 
-    def following() -> Tracker:
-        return Following(finder.threshold)
+    def following(frames_per_second: float | None) -> Tracker:
+        return Follower(
+            kinds(finder.classes, finder.people, finder.vehicles), threshold=finder.threshold,
+            frames_per_second=frames_per_second,
+        )  # fmt: skip
 
     try:
         with _outputs.work_folder(request.out) as work:
@@ -166,7 +169,7 @@ def _looked(
     request: Request,
     inputs: Inputs,
     finder: Finder,
-    tracker: Callable[[], Tracker],
+    tracker: Callable[[float | None], Tracker],
     work: Path,
 ) -> tuple[Answer, dict[str, str]]:
     """What was found, and the pictures and films that were drawn meanwhile."""
