@@ -204,7 +204,7 @@ def _of_files(places: Iterable[Place]) -> Iterator[tuple[str, frozenset[str], Fo
             try:
                 size = image_files.size(place.source.path)
             except DataError as error:
-                refused = str(error)
+                refused = str(error).removeprefix(f"{stem}: ")
         yield (
             stem,
             frozenset(),

@@ -15,6 +15,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.volume import Volume
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder, file_names
+from fieldsight.pipelines.lung._predict import failed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,8 @@ def inspect(settings: Inspect) -> int:
     if settings.out is not None:
         check_output_folder("--out", settings.out)
     found = scans.search(settings.series)
-    for reason in found.failures.values():
+    failures = failed(found)
+    for reason in failures.values():
         print(f"fieldsight: {reason}", file=sys.stderr)
     names = file_names(each.name for each in found.found)
     told = [
@@ -51,9 +53,10 @@ def inspect(settings: Inspect) -> int:
     refused = [
         {"name": each.name, "refused": _plain(each.refused), "images": (each.size or (0,))[0]}
         for each in found.refused
+        if each.name not in failures
     ]
     if settings.json:
-        about = {"series": told, "refused": refused, "failures": dict(found.failures),
+        about = {"series": told, "refused": refused, "failures": failures,
                  "notes": found.notes}  # fmt: skip
         print(json.dumps(about, indent=2))
     else:
@@ -61,14 +64,14 @@ def inspect(settings: Inspect) -> int:
             print(f"{each['name']}: no CT volume: {each['refused']}")
         for note in found.notes:
             print(f"note: {note}")
-    failed = sum("failed" in each for each in told)
-    if failed == len(told):
+    bad = sum("failed" in each for each in told)
+    if bad == len(told):
         print(
             "fieldsight: a CT series was needed, of DICOM files, as .mhd, .mha or .nii. Received: "
             "none that can be read.", file=sys.stderr,
         )  # fmt: skip
         return 2
-    return 1 if failed or found.failures else 0
+    return 1 if bad or failures else 0
 
 
 def _one(found: scans.Found, settings: Inspect, picture: str) -> dict[str, Any]:

@@ -39,13 +39,14 @@ def predict(settings: Predict) -> int:
         )
     check_output_folder("--out", settings.out)
     search = scans.search(settings.series)
-    failures = dict(search.failures)
+    failures = failed(search)
     for note in search.notes:
         print(f"note: {note}", file=sys.stderr)
     for reason in failures.values():
         print(f"fieldsight: {reason}", file=sys.stderr)
     for other in search.refused:
-        print(f"left out: {other.name}: {other.refused}", file=sys.stderr)
+        if other.name not in failures:
+            print(f"left out: {other.name}: {other.refused}", file=sys.stderr)
     if not search.found:
         raise CommandError(
             "a CT series was needed, of DICOM files, as .mhd, .mha or .nii. Received: none in "
@@ -91,6 +92,15 @@ def predict(settings: Predict) -> int:
         return 2
     print(f"found by {found.title}. For research only: no medical device.")
     return 1 if failures else 0
+
+
+def failed(search: scans.Search) -> dict[str, str]:
+    """What was named and can't be read, with the reason: image files among it, whatever they are.
+
+    A localizer or a report in a DICOM folder is nothing that failed.
+    """
+    files = [each for each in search.refused if each.kind != "dicom"]
+    return {**search.failures, **{each.name: f"{each.name}: {each.refused}" for each in files}}
 
 
 def refuse_simulated(found: ModelFile, volume: Volume, *, allowed: bool) -> None:

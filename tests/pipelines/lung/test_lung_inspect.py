@@ -80,9 +80,13 @@ def test_a_path_that_is_not_there_is_a_failure_beside_good_ones(
     tmp_path: Path, ct: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ct.write_files(tmp_path / "good", ct.stored(3))
-    assert run(tmp_path / "good", tmp_path / "Doe^Jane", "--json") == 1
+    (tmp_path / "scan.nii.gz").write_text("no image")
+    paths = tmp_path / "good", tmp_path / "Doe^Jane", tmp_path / "scan.nii.gz"
+    assert run(*paths, "--json") == 1
     said = capsys.readouterr()
-    assert list(json.loads(said.out)["failures"]) == ["path 2"]
+    told = json.loads(said.out)
+    assert list(told["failures"]) == ["path 2", "scan"]
+    assert (len(told["series"]), told["refused"]) == (1, [])
     assert said.err.startswith("fieldsight: path 2 of those given")
     assert "Doe" not in said.out + said.err
 
