@@ -142,11 +142,11 @@ def run(
     arrived: deque[Fed] = deque()
 
     def shots() -> Iterator[Shot]:
-        for number, fed in enumerate(feed):
-            if most_frames is not None and number >= most_frames:
-                return
+        for number, fed in enumerate(feed, 1):
             arrived.append(fed)
             yield fed.shot
+            if number == most_frames:
+                return
 
     started = told = time.monotonic()
     try:

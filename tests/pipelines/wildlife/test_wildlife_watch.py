@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from fieldsight.core.detection import Detections
-from fieldsight.datasets.detections import DISCLAIMER
+from fieldsight.datasets.detections import DISCLAIMER, drawing
 from fieldsight.datasets.findings import Provenance
 from fieldsight.datasets.frames import Mosaic, Shot
 from fieldsight.pipelines._errors import CommandError
@@ -76,7 +76,7 @@ def folder_of(path: Path, count: int = 12) -> Path:
 
 def watched(source: Path | str, out: Path, **given: Any) -> tuple[_watch.Summary, list[Any]]:
     lines: list[str] = []
-    opened = _watch.follow_source(str(source), idle_s=0.2, rate=given.pop("rate", 6.0))
+    opened = _watch.follow_source(str(source), idle_s=given.pop("idle_s", 0.2), rate=6.0)
     summary = _watch.run(opened, Blobs(), POINTS, out=out, emit=lines.append, **given)
     return summary, [json.loads(line) for line in lines]
 
@@ -139,7 +139,7 @@ def test_frames_are_taken_while_they_are_written(tmp_path: Path) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    _, lines = watched(live, tmp_path / "out", most_frames=10)
+    _, lines = watched(live, tmp_path / "out", most_frames=10, idle_s=60)
     writer.join()
     assert [line["alert"] for line in lines] == ["animal", "person"]
 
@@ -182,7 +182,7 @@ def test_an_alert_outlives_its_picture(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_watch.drawing, "save", full)
+    monkeypatch.setattr(drawing, "save", full)
     _, lines = watched(folder_of(tmp_path / "in"), tmp_path / "out")
     assert [line["picture"] for line in lines] == [None, None]
     assert lines[0]["picture_failed"] == "No space left on device"
