@@ -1,6 +1,7 @@
 """Training a tagger end to end on a few chips, killed and resumed; tagging and scoring with it."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import rasterio
 
 from fieldsight.datasets.planet import TAGS, WEATHER
+from fieldsight.pipelines import _training
 from fieldsight.pipelines.__main__ import main
+from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._models import read_card
 from fieldsight.pipelines.deforestation import Train, _recipes
 
@@ -57,10 +60,8 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = _recipes.Recipe(epochs=2, batch_size=8, learning_rate=3e-3, precision="float32")
-    monkeypatch.setattr(
-        _recipes, "QUICK", _recipes.dataclasses.replace(_recipes.QUICK, tagger=recipe)
-    )
+    recipe = _training.Recipe(epochs=2, batch_size=8, learning_rate=3e-3, precision="float32")
+    monkeypatch.setattr(_recipes, "QUICK", dataclasses.replace(_recipes.QUICK, tagger=recipe))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_bands_in_another_order_are_put_in_the_models(planet: Path) -> None:
     order = _tag_model.order_of(chips, found)
     assert order == [3, 0]
     # C-10: a model of simulated chips refuses real ones unless it is asked.
-    with pytest.raises(_tag_model.CommandError, match="--allow-simulated"):
+    with pytest.raises(CommandError, match="--allow-simulated"):
         _tag_model.refuse_simulated(found, simulated=False, allowed=False)
     _tag_model.refuse_simulated(found, simulated=True, allowed=False)
     _tag_model.refuse_simulated(found, simulated=False, allowed=True)
