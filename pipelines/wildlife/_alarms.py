@@ -95,14 +95,20 @@ def from_facts(facts: Mapping[str, Any]) -> dict[str, Alarms]:
 
 
 def points(
-    found: Mapping[str, Alarms], per_hour: float = PER_HOUR, *, kinds: Iterable[str] = KINDS
+    found: Mapping[str, Alarms],
+    per_hour: float = PER_HOUR,
+    *,
+    kinds: Iterable[str] = KINDS,
+    unknown: float | None = None,
 ) -> dict[str, Point]:
     """The operating point of each kind, chosen on validation: each has the whole budget.
 
     Args:
-        found: of validation flights, by kind; one that is left out has no operating point.
+        found: of validation flights, by kind.
         per_hour: false alarms an hour, of each kind.
         kinds: that are asked for.
+        unknown: the threshold of kinds of which validation had neither an object nor an alarm;
+            None leaves them out.
 
     Raises:
         ValueError: if the budget is negative or no number.
@@ -110,7 +116,10 @@ def points(
     chosen = {}
     for kind in kinds:
         one = found.get(kind)
-        if one is None:
+        if one is None or not (len(one.best) or len(one.false)):
+            if unknown is not None:
+                hours = 0.0 if one is None else one.hours
+                chosen[kind] = Point(kind, unknown, per_hour, 0, 0, 0, hours, None)
             continue
         threshold = one.threshold_at(per_hour)
         highest = one.per_hour(threshold)[2]

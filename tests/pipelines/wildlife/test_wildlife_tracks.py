@@ -149,7 +149,10 @@ def test_the_operating_point_keeps_within_the_budget_and_says_what_it_cannot_sho
     assert narrow.false_alarms == 0
     assert "can't show that 10 an hour hold" in narrow.said
     assert "1 of 2 person tracks" in narrow.said
-    assert "nothing is known of recall" in _alarms.points(found_, 10)["vehicle"].said
+    assert "vehicle" not in _alarms.points(found_, 10)  # there was none, nor an alarm
+    unknown = _alarms.points(found_, 10, unknown=0.5)["vehicle"]
+    assert unknown.threshold == 0.5
+    assert "nothing is known of recall" in unknown.said
 
 
 def test_a_card_keeps_what_any_budget_needs() -> None:

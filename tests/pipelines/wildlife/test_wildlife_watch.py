@@ -1,5 +1,6 @@
 """Alerts as frames come: from a folder that is written to, and from a film; no model."""
 
+import dataclasses
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from fieldsight.core.detection import Detections
+from fieldsight.core.metrics import Alarms
 from fieldsight.datasets.detections import DISCLAIMER, drawing
 from fieldsight.datasets.findings import Provenance
 from fieldsight.datasets.frames import Mosaic, Shot
@@ -216,6 +218,49 @@ def test_a_model_of_simulated_flights_is_asked_for_by_name(tmp_path: Path) -> No
     _watch.refuse_simulated(source, Blobs(), allowed=True)
     (there / "SIMULATED.json").write_text("{}")
     _watch.refuse_simulated(source, Blobs(), allowed=False)
+
+
+def test_the_command_prints_alerts_and_says_what_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W-10: validation flights of an hour had a false person of 0.7 and true ones from 0.6 on."""
+    there = folder_of(tmp_path / "in")
+    (there / "f_0003.png").write_bytes(b"no picture")
+    none = np.zeros(0)
+    person = Alarms(np.array([0.95, 0.6]), (("v", 0), ("v", 1)), np.array([0.7]), none, 1.0)
+    asked = _watch.Request(source=str(there), out=tmp_path / "out", idle_s=0.2, json=True,
+                           false_alarms_per_hour=0.5, allow_simulated=True)  # fmt: skip
+    code = _watch.answer(asked, lambda: (Blobs(), {"person": person}))
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    # The person's evidence is 0.9 at most, and 0.95 is asked for; of animals nothing is known.
+    assert [line["alert"] for line in lines] == ["animal"]
+    assert lines[0]["operating_point"] == 0.5
+    assert code == 1  # a frame failed
+    assert "1 of 2 person tracks found on validation flights" in printed.err
+    assert "nothing is known of recall" in printed.err
+    assert "doesn't mean that nothing is there" in printed.err
+    wide = dataclasses.replace(asked, out=tmp_path / "wide", false_alarms_per_hour=1.0)
+    _watch.answer(wide, lambda: (Blobs(), {"person": person}))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["alert"] for line in lines] == ["animal", "person"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"false_alarms_per_hour": -1}, "--false-alarms-per-hour"), ({"idle_s": 0}, "--idle-s"),
+     ({"frames_per_second": float("nan")}, "--frames-per-second"),
+     ({"source": "nowhere/"}, "no such file"), ({"source": "ftp://127.0.0.1/"}, "ftp://")],
+)  # fmt: skip
+def test_what_cannot_be_watched_is_said_before_the_model_is_loaded(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    def load() -> Any:
+        raise AssertionError
+
+    asked: dict[str, Any] = {"source": str(tmp_path), "out": tmp_path / "out"} | wrong
+    with pytest.raises(CommandError, match=said):
+        _watch.answer(_watch.Request(**asked), load)
 
 
 def shots(count: int) -> Iterator[Shot]:
