@@ -143,7 +143,7 @@ class Alerter:
             "operating_points": {kind: point.as_json() for kind, point in self.points.items()},
             "said_of_them": [point.said for point in self.points.values()],
         }
-        write_failures(self.out, "frame", self.source.failures)
+        write_failures(self.out, "frame", dict(self.source.failures))
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(self.out / SUMMARY, text.encode())
 

@@ -23,6 +23,7 @@ from fieldsight.datasets.frames import Mosaic, Shot
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.wildlife import _watch
 from fieldsight.pipelines.wildlife._alarms import Point
+from fieldsight.pipelines.wildlife._alerting import Summary
 from fieldsight.pipelines.wildlife._feed import Feed
 
 MADE = Provenance(model="bright blobs", trained_on="simulated flights", simulated=True,
@@ -76,7 +77,7 @@ def folder_of(path: Path, count: int = 12) -> Path:
     return path
 
 
-def watched(source: Path | str, out: Path, **given: Any) -> tuple[_watch.Summary, list[Any]]:
+def watched(source: Path | str, out: Path, **given: Any) -> tuple[Summary, list[Any]]:
     lines: list[str] = []
     opened = _watch.follow_source(str(source), idle_s=given.pop("idle_s", 0.2), rate=6.0)
     summary = _watch.run(opened, Blobs(), POINTS, out=out, emit=lines.append, **given)
