@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.files import write_atomically
-from fieldsight.datasets.maps import samples
-from fieldsight.datasets.maps.samples import ClassMap, Readings, Stratum
+from fieldsight.datasets.maps import readings, samples
+from fieldsight.datasets.maps.readings import Readings
+from fieldsight.datasets.maps.samples import ClassMap, Stratum
 from fieldsight.pipelines import _console, _environment
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_file
@@ -144,40 +145,40 @@ def _estimate(settings: Assess, raster: ClassMap, labels: Path) -> int:
     out = settings.out or raster.path.parent / ESTIMATES_FILE
     check_output_file("--out", out, ".json")
     strata = samples.strata_of(raster, _console.progress("counting the map's classes"))
-    readings = samples.read(labels, raster, strata)
+    seen = readings.read(labels, raster, strata)
     try:
         found = area_estimates(
-            readings.counts,
+            seen.counts,
             [one.area_ha for one in strata],
             population=[one.pixels for one in strata],
         )
     except ValueError as error:
         raise CommandError(f"{labels}: {error}") from error
-    notes = _notes(readings, found)
-    report = _report(raster, labels, readings, found, notes)
+    notes = _notes(seen, found)
+    report = _report(raster, labels, seen, found, notes)
     write_atomically(out, (json.dumps(report, indent=2) + "\n").encode())
     write_atomically(out.with_suffix(".csv"), _csv(report).encode())
     if settings.json:
         print(json.dumps(report, indent=2))
     else:
-        _show(readings, found, [*notes, f"{out}, and {out.with_suffix('.csv').name} beside it"])
+        _show(seen, found, [*notes, f"{out}, and {out.with_suffix('.csv').name} beside it"])
     return 0
 
 
-def _notes(readings: Readings, found: AreaEstimates) -> list[str]:
+def _notes(seen: Readings, found: AreaEstimates) -> list[str]:
     notes = [
         "estimates are of what the map shows: nodata and what lies under clouds are no part of them"
     ]
-    if readings.unreadable:
+    if seen.unreadable:
         notes.append(
-            f"{readings.unreadable} units couldn't be read, and are left out as if never drawn: "
+            f"{seen.unreadable} units couldn't be read, and are left out as if never drawn: "
             "where those differ from the rest, estimates are off"
         )
-    for number, one in enumerate(readings.strata):
-        seen = int(readings.counts[:, number].sum())
-        if seen < FEW:
+    for number, one in enumerate(seen.strata):
+        units = int(seen.counts[:, number].sum())
+        if units < FEW:
             notes.append(
-                f"{one.name} was seen in {seen} units: its interval is no more than a guess. Draw "
+                f"{one.name} was seen in {units} units: its interval is no more than a guess. Draw "
                 "a larger sample"
             )
         if math.isnan(float(found.areas.standard_error[number])):
@@ -188,25 +189,25 @@ def _notes(readings: Readings, found: AreaEstimates) -> list[str]:
 def _report(
     raster: ClassMap,
     labels: Path,
-    readings: Readings,
+    seen: Readings,
     found: AreaEstimates,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    names = [one.name for one in readings.strata]
+    names = [one.name for one in seen.strata]
     return {
         "method": METHOD,
         "confidence": 0.95,
         "map": raster.path.name,
         **_about(raster),
         "labels": labels.name,
-        "units": int(readings.counts.sum()),
-        "unreadable": readings.unreadable,
+        "units": int(seen.counts.sum()),
+        "unreadable": seen.unreadable,
         "classes": [
-            _of_class(one, number, found) for number, one in enumerate(readings.strata)
+            _of_class(one, number, found) for number, one in enumerate(seen.strata)
         ],
         "overall_accuracy": _told(found.overall),
         "error_matrix": {"mapped in rows, seen in columns": names,
-                         "units": readings.counts.tolist(),
+                         "units": seen.counts.tolist(),
                          "shares_of_the_area": found.shares.round(8).tolist()},
         "notes": list(notes),
         "software": f"fieldsight {_environment.version('fieldsight') or 'unknown'}",
@@ -252,8 +253,8 @@ def _csv(report: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def _show(readings: Readings, found: AreaEstimates, lines: Sequence[str]) -> None:
-    names = [one.name for one in readings.strata]
+def _show(seen: Readings, found: AreaEstimates, lines: Sequence[str]) -> None:
+    names = [one.name for one in seen.strata]
     areas, users, producers = found.areas, found.users, found.producers
     rows = [
         (
@@ -261,9 +262,9 @@ def _show(readings: Readings, found: AreaEstimates, lines: Sequence[str]) -> Non
             f"{users.value[n]:.2f}", _interval(users, n, ".2f"),
             f"{producers.value[n]:.2f}", _interval(producers, n, ".2f"),
         )
-        for n, one in enumerate(readings.strata)
+        for n, one in enumerate(seen.strata)
     ]  # fmt: skip
-    matrix = [(name, *map(int, row)) for name, row in zip(names, readings.counts, strict=True)]
+    matrix = [(name, *map(int, row)) for name, row in zip(names, seen.counts, strict=True)]
     overall = found.overall
     print(f"{METHOD}", file=sys.stderr)
     _console.show(

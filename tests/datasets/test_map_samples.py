@@ -15,7 +15,7 @@ from shapely import Point
 
 from fieldsight.core.metrics import area_estimates
 from fieldsight.datasets.errors import DataError
-from fieldsight.datasets.maps import samples
+from fieldsight.datasets.maps import readings, samples
 from fieldsight.datasets.maps.samples import ClassMap, Stratum
 
 NAMES = {1: "forest", 2: "clearing", 3: "water"}
@@ -115,11 +115,11 @@ def test_d_13_what_is_read_back_is_what_the_map_says_if_the_interpreter_agrees(
     path = tmp_path / "sample.gpkg"
     strata = drawn_sample(raster, path)
     label(path)
-    readings = samples.read(path, raster, strata)
-    assert readings.counts.sum() == 60
-    assert np.diag(np.diag(readings.counts)).tolist() == readings.counts.tolist()
-    found = area_estimates(readings.counts, [one.area_ha for one in strata])
-    assert found.areas.value.tolist() == pytest.approx([one.area_ha for one in strata])
+    found = readings.read(path, raster, strata)
+    assert found.counts.sum() == 60
+    assert np.diag(np.diag(found.counts)).tolist() == found.counts.tolist()
+    areas = area_estimates(found.counts, [one.area_ha for one in strata])
+    assert areas.areas.value.tolist() == pytest.approx([one.area_ha for one in strata])
 
 
 def test_the_interpreter_isnt_told_what_the_map_says(raster: ClassMap, tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_what_cant_be_read_is_left_out_and_counted(raster: ClassMap, tmp_path: P
     path = tmp_path / "sample.gpkg"
     strata = drawn_sample(raster, path)
     label(path, {4: "?", 9: "Water"})
-    readings = samples.read(path, raster, strata)
-    assert readings.unreadable == 1
-    assert readings.counts.sum() == 59
+    found = readings.read(path, raster, strata)
+    assert found.unreadable == 1
+    assert found.counts.sum() == 59
 
 
 def test_every_mistake_is_told_at_once(raster: ClassMap, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_every_mistake_is_told_at_once(raster: ClassMap, tmp_path: Path) -> None
     points.loc[points["id"] == 7, "id"] = 8
     points.to_file(path, layer="sample", driver="GPKG")
     with pytest.raises(DataError) as told:
-        samples.read(path, raster, strata)
+        readings.read(path, raster, strata)
     for text in (
         "unit 1 has no reference", "'forrest', which is no class (perhaps forest)",
         "unit 3 has no reference", "unit 7 is missing", "unit 8 is there 2 times",
@@ -168,7 +168,7 @@ def test_a_point_that_was_moved_is_found(raster: ClassMap, tmp_path: Path) -> No
     points.loc[0, "geometry"] = Point(0, 0)
     points.to_file(path, layer="sample", driver="GPKG")
     with pytest.raises(DataError, match="off the map"):
-        samples.read(path, raster, strata)
+        readings.read(path, raster, strata)
 
 
 def test_a_sample_of_another_map_is_refused(raster: ClassMap, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_sample_of_another_map_is_refused(raster: ClassMap, tmp_path: Path) ->
     label(path)
     other = ClassMap(write_map(tmp_path / "other.tif", np.ones((120, 150))), NAMES)
     with pytest.raises(DataError, match="another map"):
-        samples.read(path, other, samples.strata_of(other))
+        readings.read(path, other, samples.strata_of(other))
 
 
 @pytest.mark.parametrize("content", [b"", b"no GeoPackage at all"])
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_sample_is_refused(
     path = tmp_path / "sample.gpkg"
     path.write_bytes(content)
     with pytest.raises(DataError, match="a sample that `assess` drew was needed"):
-        samples.read(path, raster, samples.strata_of(raster))
+        readings.read(path, raster, samples.strata_of(raster))
 
 
 def test_a_geopackage_of_something_else_is_refused(raster: ClassMap, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_geopackage_of_something_else_is_refused(raster: ClassMap, tmp_path: P
         {"id": [1]}, geometry=geopandas.points_from_xy([0], [0]), crs="EPSG:4326"
     ).to_file(path, layer="villages", driver="GPKG")
     with pytest.raises(DataError, match="villages"):
-        samples.read(path, raster, samples.strata_of(raster))
+        readings.read(path, raster, samples.strata_of(raster))
 
 
 def test_a_map_of_nodata_and_a_picture_are_no_maps_of_classes(tmp_path: Path) -> None:
