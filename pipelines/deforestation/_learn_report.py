@@ -83,7 +83,7 @@ def write(
                 },
                 title="The scene, its labels, and the map",
                 data=what,
-                columns=2,
+                columns=4 if field.shape[0] > field.shape[1] else 2,
             ),
         ),
         "confusion": (

@@ -15,7 +15,7 @@ from scipy import special
 
 from fieldsight.core import windows
 from fieldsight.core.architectures import unet
-from fieldsight.core.losses import place_crossentropy, soft_dice
+from fieldsight.core.losses import place_crossentropy
 from fieldsight.core.metrics import fit_temperature
 from fieldsight.core.runtime import predictor
 from fieldsight.core.windows.geometry import rounded_up
@@ -32,8 +32,8 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 APPLICATION = "deforestation-map"  # of the card, for `_tracking.find_model`
 OFFSET = 21_000_063  # of the seed: the tagger's is another
 # Of the normalisation's running statistics: a share of all steps, and what a step changes of them.
-SETTLED, FORGOTTEN = 8, (0.02, 0.2)
-DICE = 0.5  # times soft Dice beside the cross-entropy
+SETTLED, FORGOTTEN = 8, (0.05, 0.2)
+POWER = 0.25  # of how often a class is drawn, by which a pixel of it weighs less
 MEASURED = 200_000  # pixels of a field at most for statistics, of all for the temperature
 TEMPERATURES = (0.5, 10.0)
 EXACT = 1e-2  # of the logits' range: the map is of classes
@@ -54,23 +54,25 @@ class MapRecipe:
         training: epochs, batches, rate and seed.
     """
 
-    window: int = 128
+    window: int = 64
     filters: int = 16
     depth: int = 4
     dropout: float = 0.0
     steps: int = 40
-    followed: int = 48
+    followed: int = 192
     training: Recipe
 
 
+# Small windows and many of them: of large ones a batch shows few places, so that learning takes
+# longer, and the statistics by which it is normalised are those of one scene or two.
 QUICK = MapRecipe(
-    training=Recipe(epochs=20, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
+    training=Recipe(epochs=16, batch_size=32, learning_rate=4e-3, weight_decay=1e-3),
 )
 FULL = MapRecipe(
     filters=24,
-    steps=120,
-    followed=96,
-    training=Recipe(epochs=60, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
+    steps=160,
+    followed=800,
+    training=Recipe(epochs=40, batch_size=32, learning_rate=3e-3, weight_decay=1e-3),
 )
 # Of a person's own labels: polygons are small, and what lies around them isn't labelled.
 LEARN = MapRecipe(
@@ -139,6 +141,8 @@ def build(
     x = keras.layers.Normalization(
         mean=mean.tolist(), variance=variance.tolist(), dtype="float32", name="statistics"
     )(inputs)
+    # Clouds are forty deviations from the ground: left as they are, they alone would be heard.
+    x = keras.layers.Activation("softsign", dtype="float32", name="bounded")(x)
     body = unet(
         (None, None, bands), num_classes, filters=recipe.filters, depth=recipe.depth,
         normalization=True, dropout=recipe.dropout,
@@ -181,23 +185,30 @@ def pixels(field: Field, places: Array) -> Array:
     return field.in_units(field.image[row, column])
 
 
-def loss(target: Any, logits: Any) -> Any:
-    """Cross-entropy of labelled pixels, and soft Dice, which hears rare classes.
+def class_weights(draw: Windows) -> tuple[float, ...]:
+    """How much a pixel of each class counts, 1 in the mean: rare ones more.
+
+    Args:
+        draw: what is learned from.
+    """
+    shares = draw.shares
+    # One that isn't there weighs nothing whatever its weight, and isn't shifted by it later.
+    weights = np.where(shares > 0, np.maximum(shares, 1e-6) ** -POWER, 1.0)
+    return tuple((weights / (weights * shares).sum()).tolist())
+
+
+def loss(target: Any, logits: Any, weights: Sequence[float] | None = None) -> Any:
+    """Cross-entropy of labelled pixels.
 
     Args:
         target: `(n, rows, columns)` classes from 0, -1 where ignored (D-4).
         logits: `(n, rows, columns, classes)`.
+        weights: one a class.
 
     Returns:
         `(n,)`.
     """
-    labels = keras.ops.cast(target, "int32")
-    known = keras.ops.expand_dims(labels >= 0, -1)
-    each = keras.ops.one_hot(keras.ops.maximum(labels, 0), logits.shape[-1])
-    # Of the batch as one picture: in most windows most classes aren't there at all.
-    flat = [keras.ops.reshape(part, (1, -1, part.shape[-1])) for part in (each, logits, known)]
-    overlap = soft_dice(flat[0], flat[1], mask=flat[2], exclusive=True)
-    return place_crossentropy(labels, logits) + DICE * overlap[0]
+    return place_crossentropy(target, logits, class_weights=weights)
 
 
 def train(
@@ -234,13 +245,14 @@ def train(
     )
     keras.utils.set_random_seed(training.seed)
     network = build_it()
-    network.compile(
-        _training.optimizer(training, recipe.steps), loss,
-        steps_per_execution=_training.steps_an_execution(recipe.steps),
-    )  # fmt: skip
     labelled = [field for field in fields if np.any(field.labels)]
     draw = Windows(labelled, window=recipe.window, batch_size=training.batch_size,
                    seed=training.seed)  # fmt: skip
+    weights = class_weights(draw)
+    network.compile(
+        _training.optimizer(training, recipe.steps), functools.partial(loss, weights=weights),
+        steps_per_execution=_training.steps_an_execution(recipe.steps),
+    )  # fmt: skip
     followed = grid_of(val, recipe.window, recipe.followed, training.seed)
     fitted = _training.fit(
         network, Batches(draw, recipe.steps, training.seed), training, validation=followed,
@@ -248,6 +260,7 @@ def train(
         validation_batch_size=training.batch_size,
     )  # fmt: skip
     saved = _training.in_policy("float32", network, build_it)
+    _unweigh(saved, weights)
     temperature = _calibrate(saved, *followed, training.seed)
     return Mapper(saved, _facts(first, fields, recipe), fitted.history, temperature, fitted.seconds)
 
@@ -298,6 +311,17 @@ def _calibrate(network: keras.Model, images: Array, labels: Array, seed: int) ->
     last = network.get_layer("unet").get_layer("logits")
     last.set_weights([weights / temperature for weights in last.get_weights()])
     return temperature
+
+
+def _unweigh(network: keras.Model, weights: Sequence[float]) -> None:
+    """Take from the logits what the weights gave rare classes: probabilities mean what they say.
+
+    Reference:
+        Menon et al., Long-tail learning via logit adjustment, ICLR 2021, section 4.1.
+    """
+    last = network.get_layer("unet").get_layer("logits")
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel, bias - np.log(weights).astype(bias.dtype)])
 
 
 class _Classes:

@@ -52,6 +52,14 @@ class Windows:
             for field in fields
         ]
 
+    @property
+    def shares(self) -> Array:
+        """`(classes,)` how often a window is placed by a pixel of each class; together 1."""
+        plain = self.counts.sum(axis=0)[1:].astype(np.float64)
+        rarer = plain**RARER
+        found: Array = BALANCED * rarer / rarer.sum() + (1 - BALANCED) * plain / plain.sum()
+        return found
+
     def __call__(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """A batch: `(n, window, window, bands)` float32, and classes from 0, -1 where ignored."""
         pairs = [self._one(rng) for _ in range(self.batch_size)]

@@ -53,7 +53,7 @@ def scattered(seed: int = 0, count: int = 40) -> Labels:
 def nearest(labels: Labels, sides: Array, one: int, other: int) -> float:
     """The least distance between labels of two sides, along rows or columns."""
     tree = KDTree(labels.places[sides == one])
-    return float(tree.query(labels.places[sides == other], p=np.inf)[0].min())
+    return float(np.min(tree.query(labels.places[sides == other], p=np.inf)[0]))
 
 
 # Splits
@@ -146,7 +146,8 @@ def written(folder: Path, *, polygons: int = 14) -> tuple[Path, Path]:
     ) as file:  # fmt: skip
         file.write(np.moveaxis(image, -1, 0))
         file.descriptions = ("blue", "green", "red", "nir")
-    shapes, names = [], []
+    shapes: list[Any] = []
+    names: list[str] = []
     for place in rng.permutation(22 * 20).tolist():
         r, c = 10 * (place // 20) + 2, 10 * (place % 20) + 2
         part = truth[r : r + 6, c : c + 6]

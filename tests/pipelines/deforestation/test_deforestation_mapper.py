@@ -136,6 +136,17 @@ def test_pixels_that_are_ignored_change_neither_loss_nor_gradient_d4() -> None:
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
+def test_a_rare_class_weighs_more_and_the_mean_weight_is_one() -> None:
+    draw = _windows.Windows([field()], window=32, batch_size=1)
+    weights, shares = np.array(_mapper.class_weights(draw)), draw.shares
+    assert shares.sum() == pytest.approx(1)
+    assert (np.argsort(weights) == np.argsort(-shares)).all()
+    assert (weights * shares).sum() == pytest.approx(1)
+    # Twice as rare weighs 2 ** POWER as much.
+    expected = (shares[0] / shares[2]) ** _mapper.POWER
+    assert weights[2] / weights[0] == pytest.approx(expected)
+
+
 def test_scenes_of_different_bands_are_not_learned_together(tmp_path: Path) -> None:
     other = field(1, bands=("red", "green", "blue", "nir"))
     with pytest.raises(CommandError, match="same bands"):
