@@ -75,6 +75,9 @@ def picture(field: Field, step: int = 1) -> Array:
     known = (values != 0).any(axis=-1) & np.isfinite(values).all(axis=-1)
     if not known.any():
         return np.zeros((*values.shape[:2], 3), np.uint8)
+    # Clouds, which have no class, would take up the bright end.
+    labelled = known & (np.asarray(field.labels[::step, ::step]) > 0)
+    known = labelled if labelled.any() else known
     low, high = np.percentile(values[known], SHOWN, axis=0)
     shares = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
     drawn = (255 * np.nan_to_num(shares)).astype(np.uint8)

@@ -53,8 +53,8 @@ class Way:
 
 QUICK = Way(
     detail="quick",
-    scenes=Scenes(train=18, val=5, test=7, other=2),
-    tagger=Recipe(epochs=30, batch_size=16, learning_rate=4e-3, weight_decay=1e-2),
+    scenes=Scenes(train=28, val=6, test=7, other=2),
+    tagger=Recipe(epochs=20, batch_size=16, learning_rate=4e-3, weight_decay=1e-2),
 )
 FULL = Way(
     detail="full",

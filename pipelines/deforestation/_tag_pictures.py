@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+LEAST_RANGE = 400.0  # digital numbers: a chip of forest alone isn't stretched to noise
 LOOKS = ((_figures.BLUE, "o"), (_figures.ORANGE, "s"), (_figures.GREEN, "^"))
 SHORT = {
     "partly_cloudy": "partly", "agriculture": "agric.", "cultivation": "cultiv.",
@@ -53,7 +54,7 @@ def tags(methods: Mapping[str, Answers], *, data: str = "") -> Figure:
         )
     axes.set_yticks(rows, [f"{tag}, {count:,}" for tag, count in zip(TAGS, counts, strict=True)])
     axes.set(xlim=(-0.02, 1.02), xlabel="average precision; beside each tag, chips that have it")
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -85,7 +86,7 @@ def leak(
         neighbours: answers on chips of training scenes that weren't learned from.
         data: what was scored.
     """
-    figure = _figures.blank("What a split at random would have told", data, 2.6)
+    figure = _figures.blank("What a split at random would have told", data, 3.0)
     axes = figure.subplots()
     names = list(blocked)
     for offset, answers, colour, marker, label in (
@@ -102,8 +103,9 @@ def leak(
                 label=label if not row else None,
             )  # fmt: skip
             axes.annotate(
-                f"{found.value:.3f}", (found.value, row + offset), xytext=(0, 7),
-                textcoords="offset points", ha="center", fontsize=8, color=_figures.SOFT,
+                f"{found.value:.3f}", (found.value, row + offset), xytext=(0, 60 * offset),
+                textcoords="offset points", ha="center", va="bottom" if offset > 0 else "top",
+                fontsize=8, color=_figures.SOFT,
             )  # fmt: skip
     axes.set_yticks(range(len(names)), names[::-1])
     axes.set(ylim=(-0.6, len(names) - 0.3), xlabel="mean F2, with its 95 % interval")
@@ -139,6 +141,7 @@ def in_colours(chip: Array, bands: Sequence[str]) -> Array:
     picture = chip[..., named if len(named) == 3 else [0, 0, 0]].astype(float)
     if chip.dtype == np.uint8:
         return picture / 255
-    # Dark forest and bright clouds in one picture: the dark end is spread, each chip by itself.
-    low, high = np.percentile(picture, 1), max(np.percentile(picture, 99), 1500.0)
-    return np.clip((picture - low) / max(high - low, 1.0), 0, 1) ** 0.6
+    # Each band by itself, or the air's blue would lie over all; clouds leave the ground some light.
+    low = np.percentile(picture, 2, axis=(0, 1))
+    high = np.maximum(np.percentile(picture, 96, axis=(0, 1)), low + LEAST_RANGE)
+    return np.clip((picture - low) / (high - low), 0, 1) ** 0.7

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from fieldsight.core.metrics import (
     average_precision,
@@ -30,6 +31,8 @@ CLOUDY = WEATHER.index("cloudy")  # among the weather
 GRID = np.round(np.concatenate([[0.01, 0.02, 0.03, 0.04], np.arange(0.05, 0.9, 0.025)]), 3)
 FEWEST = 8  # chips of validation with a tag, for the tag to have a threshold of its own
 ROUNDS = 3  # over all tags
+START = 0.2  # F2 wants a tag that is a fifth likely, about
+PULL = 1.0  # chips' whole F2 that a threshold must gain to lie a logit from the one for all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,39 +56,38 @@ class Thresholds:
 
 
 def choose_thresholds(probabilities: Array, tags: Array) -> Thresholds:
-    """The thresholds of the best mean F2 of validation chips.
+    """The thresholds of the best mean F2 of validation chips, none far off without need.
 
     First one for all tags of the ground; then tag by tag, some rounds, those which enough chips
-    have. Of equally good ones the nearest to the one for all is taken: validation is small, and
-    what it doesn't tell shouldn't be read out of it.
+    have. Validation is small: what a threshold gains there must be worth its distance from the
+    one for all, or it would be read out of noise. The weather's stay even, so that the likeliest
+    is given.
 
     Args:
         probabilities: `(n, 17)` of the validation chips.
         tags: `(n, 17)` 0 or 1.
     """
-    values = np.full(len(TAGS), 0.2)
-    values[WEATHER_AT] = 0.25
+    values = np.full(len(TAGS), START)
+    values[WEATHER_AT] = 1 / len(WEATHER_AT)
 
-    def worth(candidate: Array) -> float:
-        found = Thresholds(tuple(candidate)).decide(probabilities)
-        return float(f_scores(tags, found).mean())
-
-    def best(places: Sequence[int], candidates: Array, near: float) -> float:
-        scores = []
-        for candidate in candidates:
+    def best(places: Sequence[int], near: float) -> float:
+        worths = []
+        for candidate in GRID:
             tried = values.copy()
             tried[places] = candidate
-            scores.append(worth(tried))
-        good = np.flatnonzero(np.asarray(scores) > max(scores) - 1e-9)
-        return float(candidates[good[np.argmin(np.abs(candidates[good] - near))]])
+            found = Thresholds(tuple(tried)).decide(probabilities)
+            distance = special.logit(candidate) - special.logit(near)
+            worths.append(f_scores(tags, found).sum() - PULL * distance**2)
+        return float(GRID[int(np.argmax(worths))])
 
-    common = best(GROUND_AT, GRID, 0.2)
+    common = best(GROUND_AT, START)
     values[GROUND_AT] = common
+    counts = np.sum(tags, axis=0)
     for _ in range(ROUNDS):
         before = values.copy()
-        for place in np.flatnonzero(np.sum(tags, axis=0) >= FEWEST):
-            near = 0.25 if place in WEATHER_AT else common
-            values[place] = best([int(place)], GRID, near)
+        for place in GROUND_AT:
+            if counts[place] >= FEWEST:
+                values[place] = best([place], common)
         if np.array_equal(before, values):
             break
     return Thresholds(tuple(map(float, values)))

@@ -215,22 +215,33 @@ def test_published_weights_are_refused_where_there_are_none(tmp_path: Path) -> N
 
 
 def test_thresholds_are_where_f2_is_best_and_rare_tags_share_one() -> None:
-    # Roads are said with 0.6 where they are and 0.5 where they aren't; the common threshold is
-    # low, for the other tags are there whenever they are said at all.
+    # Roads are said with 0.6 where they are and 0.4 where they aren't; all other tags are there
+    # whenever they are said at all.
     rng = np.random.default_rng(0)
-    truth = np.zeros((60, 17), int)
+    truth = np.zeros((200, 17), int)
     truth[:, CLEAR] = 1
-    truth[:, TAGS.index("primary")] = rng.random(60) < 0.5
-    truth[:20, ROAD] = 1
+    truth[:, TAGS.index("primary")] = rng.random(200) < 0.5
+    truth[:60, ROAD] = 1
     truth[:3, TAGS.index("blow_down")] = 1  # 3 chips: too few for a threshold of its own
     said = np.where(truth, 0.3, 0.0)
     said[:, CLEAR] = 1.0
-    said[:, ROAD] = np.where(truth[:, ROAD], 0.6, 0.5)
+    said[:, ROAD] = np.where(truth[:, ROAD], 0.6, 0.4)
     found = choose_thresholds(said, truth)
     np.testing.assert_array_equal(found.decide(said), truth.astype(bool))
-    assert 0.5 < found.values[ROAD] <= 0.6
+    assert 0.4 < found.values[ROAD] <= 0.6
     common = found.values[TAGS.index("blooming")]
     assert found.values[TAGS.index("blow_down")] == common <= 0.3
+
+
+def test_a_threshold_is_not_read_out_of_a_chip_or_two() -> None:
+    # Water is right from 0.2 on but for one chip of a hundred: its threshold stays.
+    truth = np.zeros((100, 17), int)
+    truth[:, CLEAR] = truth[:, TAGS.index("primary")] = 1
+    truth[:30, WATER] = 1
+    said = np.where(truth, 0.9, 0.0)
+    said[40, WATER] = 0.6
+    found = choose_thresholds(said, truth)
+    assert found.values[WATER] == found.values[TAGS.index("primary")]
 
 
 # What answers are worth
