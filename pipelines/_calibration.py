@@ -30,7 +30,8 @@ def calibration(
     import matplotlib as mpl
 
     with mpl.rc_context(_figures.STYLE):
-        figure = _figures.blank("Does a probability mean what it says?", data, 4.6)
+        height = 4.6 if len(kinds) == 1 else 5.3
+        figure = _figures.blank("Does a probability mean what it says?", data, height)
         panels = np.atleast_1d(figure.subplots(1, max(1, len(kinds))))
         for axes, (name, (said, true)) in zip(panels, kinds.items(), strict=False):
             curve = reliability(said, true, bins=BINS if len(said) >= MANY else BINS // 2)

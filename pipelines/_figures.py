@@ -37,6 +37,7 @@ DPI = 144
 WIDTH = 10.0  # inches of every figure, so that text has one size in a report
 HEADER = 0.78  # inches for title and data line
 LARGEST_GRID = 64  # units or filters in one figure
+SHARES = ("accuracy", "f2")  # metrics from 0 to 1, the more the better
 UNSURE = 0.9  # answers below it are marked in an overlay
 
 STYLE: dict[str, Any] = {
@@ -122,8 +123,8 @@ def learning_curves(
 
     Args:
         history: Keras's: metric to one value an epoch; `val_<metric>` is the validation's.
-            Accuracies are drawn as errors on a logarithmic scale, where the end of training is
-            seen.
+            Accuracies and F2 are drawn as what they lack, on a logarithmic scale, where the end of
+            training is seen.
         data: what was learned from.
         title: of the figure.
     """
@@ -143,7 +144,7 @@ def learning_curves(
 def _curve(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-    is_accuracy = "accuracy" in name
+    is_accuracy = any(word in name for word in SHARES)
     lowest = np.inf
     for key, label, colour, marker in (
         (name, "training", BLUE, "o"),
@@ -175,7 +176,8 @@ def _curve(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> Non
             axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title("Error, %" if name == "accuracy" else name.replace("_", " ").capitalize())
     if is_accuracy and name != "accuracy":
-        axes.set_title(f"100 - {name.replace('_', ' ')}, %")
+        words = "F2" if name == "f2" else name.replace("_", " ")
+        axes.set_title(f"100 - {words}, %")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="upper right")
