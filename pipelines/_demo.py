@@ -4,13 +4,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fieldsight.pipelines import _console
 from fieldsight.pipelines._errors import CommandError
 
 
-def rows(application: str, figures: dict[str, float]) -> list[tuple[str, ...]]:
+def rows(application: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row for each figure with an interval, the paired difference included.
+
+    Where there are many, "headline" names those that are shown.
 
     Args:
         application: its name on the command line.
@@ -26,9 +29,10 @@ def rows(application: str, figures: dict[str, float]) -> list[tuple[str, ...]]:
         [('digits', 'accuracy', '0.9700', '0.9000 to 1.0000', '')]
     """
     found: list[tuple[str, ...]] = []
-    for name, value in figures.items():
+    for name in figures.get("headline", figures):
+        value = figures.get(name)
         low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
-        if not name.startswith("test_") or low is None or high is None:
+        if not name.startswith("test_") or None in (value, low, high):
             continue
         baseline = figures.get(f"baseline_{name}")
         found.append(

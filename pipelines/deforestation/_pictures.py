@@ -70,8 +70,12 @@ def report(
     page = _report.write_report(
         run.folder / "report.html",
         title=f"Deforestation: {forest.name}",
-        summary=figures,
-        baseline="for tags a logistic regression on band statistics; for maps see the tables",
+        summary={
+            name: value
+            for name, value in figures.items()
+            if name.removeprefix("baseline_").startswith(_recipes.HEADLINE)
+        },
+        baseline="the best method without a network",
         settings=run.settings,
         environment=_environment.tags() | _environment.device_tags(),
         card=dataclasses.asdict(card),

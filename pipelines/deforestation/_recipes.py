@@ -11,6 +11,8 @@ from fieldsight.pipelines._training import Recipe
 if TYPE_CHECKING:
     from fieldsight.pipelines.deforestation import Train
 
+# The figures that a page begins with; there are dozens besides.
+HEADLINE = ("test_f2", "test_f2_difference", "test_map_clearing_iou", "test_change_f1")
 COVER = (
     "the network learned from tags and from the land cover under each training chip, the other "
     "methods from tags alone"

@@ -50,7 +50,8 @@ def train(settings: Train) -> int:
         figures, tables = _train(settings, run)
         place = run.where()
     if settings.json:
-        print(json.dumps({**figures, "run": run.mlflow_id or run.id}))
+        told = {**figures, "headline": _recipes.HEADLINE, "run": run.mlflow_id or run.id}
+        print(json.dumps(told))
     else:
         lines = [
             f"in all {figures['seconds_all']:.0f} s; intervals are of 95 %, over scenes",

@@ -37,3 +37,12 @@ def test_what_is_no_json_is_said(tmp_path: Path) -> None:
     (tmp_path / "digits.json").write_text("Traceback")
     with pytest.raises(CommandError, match=r"digits\.json: one JSON object was needed"):
         _demo.main([str(tmp_path / "digits.json")])
+
+
+def test_of_many_figures_the_headlines_are_shown() -> None:
+    figures = {
+        f"test_{name}{end}": 0.5 for name in ("f2", "precision") for end in ("", "_low", "_high")
+    }
+    assert len(_demo.rows("forest", figures)) == 2
+    shown = _demo.rows("forest", {**figures, "headline": ["test_f2", "test_nothing"]})
+    assert [row[1] for row in shown] == ["f2"]
