@@ -10,7 +10,7 @@ ARGS ?=
 PORT ?= 5000
 
 # One line an application: its target, and its place in `make demo`.
-APPLICATIONS := digits lung deforestation
+APPLICATIONS := digits lung deforestation wildlife
 
 # The folders mlflow/ and datasets/ stand in the working directory: Python mustn't import from there.
 export PYTHONSAFEPATH = 1
@@ -37,6 +37,9 @@ lung: $(STAMP) ## nodules in chest CT, simulated or DATA=folder: train, score; A
 
 deforestation: $(STAMP) ## forest from above, simulated or DATA=folder: tags, maps, hectares; ARGS=--full for an hour
 	$(BIN)/fieldsight deforestation train $(if $(DATA),--data $(DATA)) $(ARGS)
+
+wildlife: $(STAMP) ## animals and people from above, simulated or DATA=folder: find, count; ARGS=--full for longer
+	$(BIN)/fieldsight wildlife train $(if $(DATA),--data $(DATA)) $(ARGS)
 
 demo: $(STAMP) ## every application on data that is here already, and one table at the end
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \

@@ -329,6 +329,10 @@ COMMANDS = [
             *("simulate", "prepare"),
         )
     ),
+    *(
+        ["wildlife", action]
+        for action in ("train", "evaluate", "predict", "watch", "simulate", "prepare")
+    ),
     ["describe"],
     ["kernels"],
     ["sync"],

@@ -1,0 +1,248 @@
+"""What finds objects: the network, run on frames as they come and on mosaics by windows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldsight.core import windows
+from fieldsight.core.boxes import clip, suppress
+from fieldsight.core.detection import Detections, decode
+from fieldsight.core.runtime import predictor
+from fieldsight.datasets import thermal
+from fieldsight.datasets.detections import DISCLAIMER
+from fieldsight.datasets.findings import Provenance
+from fieldsight.pipelines import _models
+from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.wildlife._cohort import Eye, Polarity
+from fieldsight.pipelines.wildlife._tracks import ONE, WEAK
+
+if TYPE_CHECKING:
+    from fieldsight.datasets.frames import Mosaic, Shot
+    from fieldsight.pipelines._models import ModelFile
+
+Array = NDArray[Any]
+
+LEAST = 0.02  # probability of what is weakest, where everything is asked for
+OVERLAP = 0.5  # of two boxes of one class: then they are one object
+WHOLE = 1_500_000  # pixels of a picture that is run at once; a larger one goes by windows
+WINDOW = 1024  # pixels of a window's side
+
+
+class NetworkFinder:
+    """A trained detector with all that its card says of it; satisfies `_looking.Finder`.
+
+    Args:
+        network: the detector, or what runs it (`core.runtime.predictor`).
+        classes: names by label.
+        people: of these.
+        vehicles: of these.
+        threshold: the score from which a detection is one.
+        stride: of the detector.
+        largest_px: side of the largest object that it learned.
+        eye: how it sees pictures.
+        provenance: what outputs say of it.
+        least: of scores that are given; None for what may prolong a track.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        classes: Sequence[str],
+        people: frozenset[str],
+        vehicles: frozenset[str],
+        threshold: float,
+        stride: int,
+        largest_px: float,
+        eye: Eye,
+        provenance: Provenance,
+        least: float | None = None,
+    ) -> None:
+        self.network, self.classes = network, tuple(classes)
+        self.people, self.vehicles, self.threshold = people, vehicles, threshold
+        self.stride, self.largest_px, self.eye = stride, largest_px, eye
+        self.provenance = provenance
+        self.least = WEAK * threshold if least is None else least
+        model = getattr(network, "model", network)
+        self._multiple = 2 ** int(np.ceil(np.log2(_coarsest(model))))
+
+    def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+        """What is in each frame of one input, as `_looking.Finder` has it; a frame at a time.
+
+        A thermal sequence's first eight frames are waited for: they tell its scale.
+        """
+        for shot in self.eye.follow(shots):
+            yield shot, once(self.look(shot.image), self.threshold)
+
+    def look(self, image: Array) -> Detections:
+        """All of at least `least` in a picture, each class by itself.
+
+        Args:
+            image: `(rows, columns, channels)` uint8, as the eye sees it.
+        """
+        rows, columns = image.shape[:2]
+        if rows * columns > WHOLE:
+            return self._by_windows(image)
+        missing = [(0, -side % self._multiple) for side in (rows, columns)]
+        mode = "reflect" if min(rows, columns) > self._multiple else "edge"
+        padded = np.pad(image, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload]
+        answer = self._run(padded[None].astype(np.float32))[0]
+        places = (-(-rows // self.stride), -(-columns // self.stride))
+        found = self._decode(answer[: places[0], : places[1]])
+        return _within(found, (rows, columns))
+
+    def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
+        """What is in an orthomosaic, by windows; places without data aren't looked at."""
+        found = self._by_windows(_Seen(mosaic, self.eye), progress=progress)
+        return once(found, self.threshold)
+
+    def _by_windows(
+        self, source: Any, progress: Callable[[int, int], None] | None = None
+    ) -> Detections:
+        step = 4 * self.stride
+        return windows.detect(
+            source, self.network, self._decode, window=WINDOW, batch_size=1,
+            overlap=int(max(step, -(-self.largest_px // step) * step)), threshold=OVERLAP,
+            progress=progress,
+        )  # fmt: skip
+
+    def _run(self, batch: Array) -> Array:
+        predict = getattr(self.network, "predict_on_batch", self.network)
+        return np.asarray(predict(batch))
+
+    @functools.cached_property
+    def _decode(self) -> Callable[[Array], Detections]:
+        return functools.partial(
+            decode, num_classes=len(self.classes), stride=self.stride, threshold=self.least,
+            overlap=OVERLAP,
+        )  # fmt: skip
+
+
+def load(
+    file: ModelFile, *, threshold: float | None = None, polarity: Polarity = "auto"
+) -> NetworkFinder:
+    """The finder of a saved model, run by the fastest runtime there is.
+
+    Args:
+        file: that was found.
+        threshold: instead of the card's.
+        polarity: of thermal frames.
+
+    Raises:
+        CommandError: if the card lacks what a finder needs, or the threshold is no probability.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise CommandError(f"--threshold: between 0 and 1 was needed. Received: {threshold}.")
+    facts = file.card.facts
+    try:
+        found = NetworkFinder(
+            predictor(_models.load_model(file.path)),
+            classes=facts["classes"],
+            people=frozenset(facts["people"]),
+            vehicles=frozenset(facts["vehicles"]),
+            threshold=float(facts["threshold"]) if threshold is None else threshold,
+            stride=int(facts["stride"]),
+            largest_px=float(facts["largest_px"]),
+            eye=Eye(bool(facts["thermal"]), polarity),
+            provenance=provenance_of(file),
+        )
+    except KeyError as error:
+        raise CommandError(
+            f"a model of fieldsight wildlife train was needed. Received: {file.title}, whose card "
+            f"doesn't say {error.args[0]}."
+        ) from error
+    return found
+
+
+def provenance_of(file: ModelFile) -> Provenance:
+    """What outputs say of a model (C-10)."""
+    card = file.card
+    return Provenance(
+        model=file.title, version=file.version or "", trained_on=card.data,
+        simulated=card.simulated, run=file.run_id or card.run_id or "", software=card.version,
+        disclaimer=DISCLAIMER,
+    )  # fmt: skip
+
+
+def once(found: Detections, threshold: float) -> Detections:
+    """Each object once above the threshold: what other classes say of it counts as weaker.
+
+    What they say isn't dropped: a track weighs it (`_tracks.Follower`).
+    """
+    kept = suppress(found.boxes, found.scores, threshold=ONE)
+    scores = np.minimum(found.scores, np.nextafter(np.float32(threshold), np.float32(0)))
+    scores[kept] = found.scores[kept]
+    changed = Detections(found.boxes, scores, found.labels)
+    return changed.take(np.argsort(-scores, kind="stable"))
+
+
+def alone(found: Detections) -> Detections:
+    """Each object once, by its best class."""
+    return found.take(np.sort(suppress(found.boxes, found.scores, threshold=ONE)))
+
+
+def interval_of(
+    facts: Mapping[str, Any],
+) -> Callable[[str, bool, int], tuple[float, float] | None]:
+    """From a count to its interval, by the errors that the card keeps of validation.
+
+    Of single pictures it needs validation by single pictures: else there is none.
+    """
+    from fieldsight.pipelines.wildlife._track_scores import count_interval
+
+    kept = facts.get("counts", {})
+    made: dict[tuple[str, bool], Callable[[int], tuple[float, float]] | None] = {}
+
+    def interval(label: str, by_tracks: bool, count: int) -> tuple[float, float] | None:
+        key = (label, by_tracks)
+        if key not in made:
+            rows = kept.get("tracks" if by_tracks else "pictures", {}).get(label)
+            made[key] = (
+                None if rows is None else count_interval(np.array(rows[0]), np.array(rows[1]))
+            )
+        reach = made[key]
+        return None if reach is None else reach(count)
+
+    return interval
+
+
+class _Seen:
+    """A mosaic as the eye sees it: a source of `core.windows`."""
+
+    def __init__(self, mosaic: Mosaic, eye: Eye) -> None:
+        self._mosaic, self._eye = mosaic, eye
+        self.shape = (*mosaic.shape[:2], eye.channels)
+        self._scale = None
+        if eye.thermal:
+            some = list(mosaic.some(count=thermal.FIRST))
+            if some and all(thermal.is_thermal(one) for one in some):
+                self._scale = thermal.scale_of(some, polarity=eye.polarity)
+
+    def read(self, slices: tuple[slice, slice]) -> Array:
+        return self._eye.see(self._mosaic.read(slices), self._scale)
+
+    def valid(self, slices: tuple[slice, slice]) -> Array:
+        return self._mosaic.valid(slices)
+
+
+def _within(found: Detections, size: tuple[int, int]) -> Detections:
+    """What has its centre in the picture, cut at its edges."""
+    middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    inside = ((middles >= 0) & (middles < (size[1], size[0]))).all(axis=1)
+    boxes = clip(found.boxes, size).astype(np.float32)
+    return Detections(boxes, found.scores, found.labels).take(np.flatnonzero(inside))
+
+
+def _coarsest(model: Any) -> int:
+    """How many pixels lie between two places of a network's coarsest map."""
+    from fieldsight.core.pyramid import pyramid_levels
+
+    try:
+        return 2 ** max(int(level[1:]) for level in pyramid_levels(model))
+    except ValueError:
+        return 32  # of no graph nothing is known: enough for any of ours
