@@ -8,8 +8,8 @@ is `model.predict_on_batch` on the same windows, overlap included, already float
 1. speed on a part, in pairs of alternating order after a warm-up: scene to raster / alone; then
    by the runtime that `predictor("auto")` takes;
 2. what is made of the raster afterwards, apart: COGs by themselves, then all files;
-3. memory: processes of their own map two rows of windows of scenes 8,000 and 20,000 wide, and
-   make all files of rasters of 8,000 x 8,000 and 20,000 x 20,000: by how much their peaks differ.
+3. memory: processes of their own map some rows of windows of scenes 10,000 and 20,000 wide, and
+   make all files of rasters of 10,000 x 10,000 and 20,000 x 20,000: by how much their peaks differ.
    The peak of the first doesn't depend on how many rows there are.
 
     python benchmarks/scene.py [--pairs 30] [--only speed|files|memory]
@@ -38,7 +38,8 @@ import windows as by_windows
 
 SPEED = 0.95  # of the model alone's
 GROWN_MIB = 100  # of the peak, at most, from the small scene to the large one: it is flat
-SMALL, LARGE = 8_000, 20_000  # both fill GDAL's cache, which is bounded
+SMALL, LARGE = 10_000, 20_000  # both fill GDAL's cache, which is bounded
+ROWS = 4  # windows that the scenes are high whose mapping is measured
 CLASSES = ("nodata", "forest", "clearing", "water")
 BANDS = ("blue", "green", "red", "nir")
 
@@ -288,7 +289,7 @@ def memory(folder: Path, asked: argparse.Namespace) -> None:
     """Report how much more memory a large scene takes than a small one."""
     peaks = []
     for width in (SMALL, LARGE):
-        path = by_windows.scene(folder / f"{width}.tif", 2 * asked.window, width)
+        path = by_windows.scene(folder / f"{width}.tif", ROWS * asked.window, width)
         peaks.append(child("--map-of", path, "--window", asked.window))
         path.unlink()
     made = [files(folder, side) for side in (SMALL, LARGE)]

@@ -35,7 +35,7 @@ NODATA_CLASS = 0
 NODATA_SHARE = 255
 STEPS = 200  # a probability of 1 as it is stored, so that half a per cent is a step
 TILE = 512
-CACHE_BYTES = 256 * 2**20  # else GDAL keeps a twentieth of the machine's memory
+CACHE_BYTES = 128 * 2**20  # else GDAL keeps a twentieth of the machine's memory
 
 
 class Raster:
@@ -291,8 +291,12 @@ def write_cog(
 
 
 def bounded() -> Any:
-    """A context in which GDAL keeps no more blocks in memory than `CACHE_BYTES`."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+    """A context in which GDAL keeps no more blocks in memory than `CACHE_BYTES`, or as asked for.
+
+    What the environment's GDAL_CACHEMAX says comes first, as GDAL's users expect.
+    """
+    asked = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+    return rasterio.Env(**asked)
 
 
 def needed_bytes(grid: Grid, classes: int) -> int:
