@@ -19,6 +19,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.frames import Shot
 from fieldsight.datasets.thermal import Scale
 from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines.wildlife import _pieces
 from fieldsight.pipelines.wildlife._tracks import kinds
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ IN_TIME = ("birdsai", "mot")  # layouts whose groups are sequences
 RATE_HZ = 30.0  # of sequences of which nobody says how fast they follow
 # Of every 24 simulated flights, those that validate: two of them cold, one on a road, three hours.
 VALIDATION = (5, 8, 9, 13, 22)
+FEWEST = 3  # pictures: fewer are cut into pieces
 LOOKED_AT = 12  # frames that tell whether data are thermal
 ALL_IN_MEMORY = 1_500_000_000  # bytes of pictures that are kept while a model learns
 
@@ -114,8 +116,8 @@ def check(settings: Train) -> None:
     """
     if settings.data is not None:
         found = animals.load(settings.data, radius_px=settings.radius_px)
-        found.divided(seed=settings.seed)
         _refuse_empty(found)
+        _divided(found, settings.seed)
 
 
 def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Told]) -> Cohort:
@@ -135,10 +137,19 @@ def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Told
         return _simulated(settings, way, settings.cache or folder, progress)
     found = animals.load(settings.data, radius_px=settings.radius_px)
     _refuse_empty(found)
-    split = found.divided(seed=settings.seed)
-    sides = (split.train, split.val, split.test)
-    how = "as published" if found.split else f"by group, seed {settings.seed}"
+    found, sides, how = _divided(found, settings.seed)
     return _made(found, sides, how, settings.frames_per_second)
+
+
+def _divided(found: AnimalSet, seed: int) -> tuple[AnimalSet, list[Array], str]:
+    """The set, the frames of its three sides, and how they were chosen."""
+    if found.kind not in IN_TIME and len(found) < FEWEST and not found.split:
+        found, pieces = _pieces.cut(found)
+        sides = [np.array(side, np.int64) for side in pieces]
+        return found, sides, "pieces of the same pictures: of other places nothing is known"
+    split = found.divided(seed=seed)
+    how = "as published" if found.split else f"by group, seed {seed}"
+    return found, [split.train, split.val, split.test], how
 
 
 def _refuse_empty(found: AnimalSet) -> None:

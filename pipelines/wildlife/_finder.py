@@ -13,6 +13,7 @@ from fieldsight.core import windows
 from fieldsight.core.boxes import clip, suppress
 from fieldsight.core.detection import Detections, decode
 from fieldsight.core.runtime import predictor
+from fieldsight.core.windows.context import context_of
 from fieldsight.datasets import thermal
 from fieldsight.datasets.detections import DISCLAIMER
 from fieldsight.datasets.findings import Provenance
@@ -69,7 +70,7 @@ class NetworkFinder:
         self.provenance = provenance
         self.least = WEAK * threshold if least is None else least
         model = getattr(network, "model", network)
-        self._multiple = 2 ** int(np.ceil(np.log2(_coarsest(model))))
+        self._multiple = max(context_of(model).stride)
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """What is in each frame of one input, as `_looking.Finder` has it; a frame at a time.
@@ -236,13 +237,3 @@ def _within(found: Detections, size: tuple[int, int]) -> Detections:
     inside = ((middles >= 0) & (middles < (size[1], size[0]))).all(axis=1)
     boxes = clip(found.boxes, size).astype(np.float32)
     return Detections(boxes, found.scores, found.labels).take(np.flatnonzero(inside))
-
-
-def _coarsest(model: Any) -> int:
-    """How many pixels lie between two places of a network's coarsest map."""
-    from fieldsight.core.pyramid import pyramid_levels
-
-    try:
-        return 2 ** max(int(level[1:]) for level in pyramid_levels(model))
-    except ValueError:
-        return 32  # of no graph nothing is known: enough for any of ours
