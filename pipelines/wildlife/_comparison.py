@@ -25,7 +25,7 @@ from fieldsight.pipelines.wildlife._tracks import WEAK, Followed, follow
 Array = NDArray[Any]
 Told = Callable[[int, int], None]
 
-TUNED_ON = 48  # validation frames on which the classical method is tuned, in even steps
+TUNED_ON = 30  # validation frames on which the classical method is tuned, in even steps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

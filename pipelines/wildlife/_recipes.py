@@ -51,7 +51,7 @@ QUICK = Way(
         Recipe(epochs=8, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
         Recipe(epochs=8, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
     ),
-    steps=40,
+    steps=64,
     side=128,
     mined=200,
 )

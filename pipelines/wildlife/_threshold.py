@@ -7,7 +7,7 @@ together is an object, if it is large enough. All of it is tuned on validation f
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,7 +47,8 @@ class Spots:
         Args:
             image: `(rows, columns, channels)` uint8, hot bright.
         """
-        return _objects(_standing_out(image, self.smoothing, self.around), self)
+        apart = _standing_out(image, self.smoothing, self.around)
+        return _components(apart, self.level).of(self.least)
 
     def as_dict(self) -> dict[str, float]:
         """What a run keeps of it."""
@@ -55,7 +56,7 @@ class Spots:
 
 
 SMOOTHINGS, AROUND = (0.8, 1.5), (31, 61)
-LEVELS, LEAST = (12.0, 18.0, 25.0, 35.0, 50.0, 70.0), (4, 12, 30)
+LEVELS, LEAST = (16.0, 22.0, 32.0, 45.0, 64.0, 90.0), (4, 12, 30)
 GRID = tuple(
     Spots(*each) for each in itertools.product(SMOOTHINGS, AROUND, LEVELS, LEAST)
 )  # 72 settings
@@ -73,14 +74,12 @@ def tune(frames: Iterable[tuple[Array, Array, Array]], *, near_px: float) -> Spo
     for image, boxes, unknown in frames:
         for smoothing, around in itertools.product(SMOOTHINGS, AROUND):
             apart = _standing_out(image, smoothing, around)
-            for level, least in itertools.product(LEVELS, LEAST):
-                spots = Spots(smoothing, around, level, least)
-                found = _objects(apart, spots)
-                matches = match_points(
-                    [centres(boxes)], [centres(found.boxes)], scores=[found.scores],
-                    distance=near_px, ignored=[ignored(found.boxes, unknown)],
-                )  # fmt: skip
-                counts[spots] = counts[spots] + matches.counts()[0]
+            for level in LEVELS:
+                components = _components(apart, level)
+                for least in LEAST:
+                    spots = Spots(smoothing, around, level, least)
+                    found = components.of(least)
+                    counts[spots] = counts[spots] + _counted(found, boxes, unknown, near_px)
     return max(GRID, key=lambda spots: PointScores(*counts[spots].tolist()).f1 or 0.0)
 
 
@@ -89,26 +88,43 @@ def _standing_out(image: Array, smoothing: float, around: int) -> Array:
     return ndimage.gaussian_filter(values, smoothing) - ndimage.uniform_filter(values, around)
 
 
-def _objects(apart: Array, spots: Spots) -> Detections:
-    labelled, count = ndimage.label(apart > spots.level)
-    if not count:
-        return _detections([], [])
+def _counted(found: Detections, boxes: Array, unknown: Array, near_px: float) -> Array:
+    """Hits, misses and false alarms of one frame."""
+    matches = match_points(
+        [centres(boxes)], [centres(found.boxes)], scores=[found.scores], distance=near_px,
+        ignored=[ignored(found.boxes, unknown)],
+    )  # fmt: skip
+    return matches.counts()[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Components:
+    """What hangs together above a level: boxes, pixels, and by how much each stands out."""
+
+    boxes: Array
+    areas: Array
+    peaks: Array
+
+    def of(self, least: int) -> Detections:
+        """Those of at least so many pixels, that stand out most first."""
+        kept = np.flatnonzero(self.areas >= least)
+        kept = kept[np.argsort(-self.peaks[kept], kind="stable")][:MOST]
+        scores = np.clip(self.peaks[kept] / 255, 0, 1).astype(np.float32)
+        return Detections(self.boxes[kept], scores, np.zeros(len(kept), np.int64))
+
+
+def _components(apart: Array, level: float) -> _Components:
+    """Those of a picture that are large enough for some setting, and not too large for any."""
+    labelled, count = ndimage.label(apart > level)
     areas = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
-    boxes, heights = [], []
-    places: Sequence[Any] = ndimage.find_objects(labelled)
-    peaks = ndimage.maximum(apart, labelled, np.arange(1, count + 1))
-    for place, area, peak in zip(places, areas, peaks, strict=True):
-        down, across = place
-        sides = (down.stop - down.start, across.stop - across.start)
-        if area >= spots.least and max(sides) <= LARGEST:
-            boxes.append((across.start, down.start, across.stop, down.stop))
-            heights.append(float(peak))
-    return _detections(boxes, heights)
-
-
-def _detections(boxes: Sequence[tuple[int, ...]], heights: Sequence[float]) -> Detections:
-    scores = np.clip(np.array(heights, np.float32) / 255, 0, 1)
-    found = Detections(
-        np.array(boxes, np.float32).reshape(-1, 4), scores, np.zeros(len(scores), np.int64)
-    )
-    return found.take(np.argsort(-scores, kind="stable")[:MOST])
+    places = ndimage.find_objects(labelled)
+    # Noise is thousands of components of a pixel or two: they aren't looked at one by one.
+    chosen = np.flatnonzero(areas >= min(LEAST))
+    sides = [
+        (places[i][1].start, places[i][0].start, places[i][1].stop, places[i][0].stop)
+        for i in chosen
+    ]
+    boxes = np.array(sides, np.float32).reshape(-1, 4)
+    peaks = np.asarray(ndimage.maximum(apart, labelled, chosen + 1)).reshape(-1)
+    fits = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= LARGEST
+    return _Components(boxes[fits], areas[chosen][fits], peaks[fits])

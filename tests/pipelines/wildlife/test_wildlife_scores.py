@@ -140,7 +140,7 @@ def warm(*places: tuple[int, int]) -> np.ndarray[Any, Any]:
 
 
 def test_the_classical_method_finds_what_stands_out() -> None:
-    found = Spots(0.8, 31, 25.0, 12).find(warm((20, 30), (60, 90)))
+    found = Spots(0.8, 31, 22.0, 12).find(warm((20, 30), (60, 90)))
     assert len(found) == 2
     boxes = found.boxes[np.argsort(found.boxes[:, 0])]
     assert np.abs(boxes - [[30, 20, 38, 26], [90, 60, 98, 66]]).max() <= 1.0
