@@ -30,7 +30,7 @@ def calibration(
     import matplotlib as mpl
 
     with mpl.rc_context(_figures.STYLE):
-        height = 4.6 if len(kinds) == 1 else 5.3
+        height = 4.6 if len(kinds) == 1 else 5.0
         figure = _figures.blank("Does a probability mean what it says?", data, height)
         panels = np.atleast_1d(figure.subplots(1, max(1, len(kinds))))
         for axes, (name, (said, true)) in zip(panels, kinds.items(), strict=False):

@@ -79,8 +79,9 @@ def fit(
 def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:
     """Tune the baselines and the rules of change on validation, score the test scenes, once."""
     fields = forest.fields
+    chosen = scored_fields(forest)
     maps = _map_comparison.compare(
-        mapper, fields["train"], fields["val"], fields["test"], other=fields.get("other", ()),
+        mapper, fields["train"], chosen["val"], chosen["test"], other=chosen.get("other", ()),
         seed=seed, say=say,
     )  # fmt: skip
     val, test = (_pairs(forest, fields[side]) for side in ("val", "test"))
@@ -89,6 +90,18 @@ def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:
     tuned = _change_scores.tune(val, mapper, progress=progress("change: rules, on validation"))
     told = progress("change: the test scenes' two dates, once")
     return Scored(mapper, maps, tuned, _change_scores.score(test, mapper, tuned, progress=told))
+
+
+def scored_fields(forest: Forest) -> dict[str, list[Field]]:
+    """Of each place one date, the earlier and the later in turn: the other is nearly its twin."""
+    chosen: dict[str, list[Field]] = {}
+    for side, fields in forest.fields.items():
+        places: dict[str, list[Field]] = {}
+        for field in fields:
+            places.setdefault(field.group, []).append(field)
+        dates = enumerate(places.values())
+        chosen[side] = [of_place[number % len(of_place)] for number, of_place in dates]
+    return chosen
 
 
 def _pairs(forest: Forest, fields: Sequence[Field]) -> list[_change_scores.Pair]:
@@ -114,7 +127,7 @@ def map_example(forest: Forest, scored: Scored, file: Path, card: Card, run: Run
     from fieldsight.pipelines._models import ModelFile
     from fieldsight.pipelines.deforestation import _map, _map_model
 
-    field = forest.fields["test"][scored.maps.example]
+    field = scored_fields(forest)["test"][scored.maps.example]
     say(f"mapping one test scene, {field.name}")
     model = _map_model.load(ModelFile(file, card, card.name, run_id=run.id))
     out = run.folder / "scene" / field.name
@@ -129,7 +142,7 @@ def drawn_of(forest: Forest, scored: Scored, word: str) -> dict[str, tuple[str, 
     """Title, caption and figure by the name of the file."""
     from fieldsight.pipelines import _figures
 
-    field = forest.fields["test"][scored.maps.example]
+    field = scored_fields(forest)["test"][scored.maps.example]
     title = "Maps of one test scene"
     drawn = {
         "maps": (

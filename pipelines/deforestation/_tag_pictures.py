@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-LEAST_RANGE = 400.0  # digital numbers: a chip of forest alone isn't stretched to noise
+LONGEST = 44  # letters below a chip's name
+LEAST_RANGE = 800.0  # digital numbers: a chip of forest alone isn't stretched to noise
 LOOKS = ((_figures.BLUE, "o"), (_figures.ORANGE, "s"), (_figures.GREEN, "^"))
 SHORT = {
     "partly_cloudy": "partly", "agriculture": "agric.", "cultivation": "cultiv.",
@@ -131,7 +133,8 @@ def mistaken(
     ):
         missed = [f"-{SHORT.get(TAGS[i], TAGS[i])}" for i in np.flatnonzero(true & ~found)]
         wrong = [f"+{SHORT.get(TAGS[i], TAGS[i])}" for i in np.flatnonzero(found & ~true)]
-        cells.append((in_colours(chip, bands), f"{name}  F2 {f2:.2f}", " ".join(missed + wrong)))
+        told = textwrap.shorten(" ".join(missed + wrong), LONGEST, placeholder=" ...")
+        cells.append((in_colours(chip, bands), f"{name}  F2 {f2:.2f}", told))
     return _figures.gallery(cells, "Chips of the lowest F2", data, columns=4)
 
 
