@@ -50,8 +50,9 @@ class Chosen:
 
     def to_facts(self) -> dict[str, Any]:
         """What a model's card keeps of it."""
+        spots = None if self.spots is None else self.spots.as_dict()
         return {
-            "threshold": self.threshold, "near_px": self.near_px,
+            "threshold": self.threshold, "spots": spots, "near_px": self.near_px,
             "count_threshold": self.count_threshold, "alarms": dict(self.alarms),
             "counts": dict(self.counts),
         }  # fmt: skip

@@ -56,7 +56,7 @@ def evaluate(settings: Evaluate) -> int:
     for name, reason in failures.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     about: dict[str, Any] = {
-        **compared.figures, "model": file.title, "data": found.name,
+        **compared.figures, **_baseline(compared), "model": file.title, "data": found.name,
         "simulated": file.card.simulated or found.simulated, "failed": len(failures),
     }  # fmt: skip
     if settings.out is not None:
@@ -68,6 +68,13 @@ def evaluate(settings: Evaluate) -> int:
         word = "SIMULATED pictures" if found.simulated else found.name
         _console.show(compared.tables, [f"scored: {file.title} on {word}"])
     return int(bool(failures))
+
+
+def _baseline(compared: Comparison) -> dict[str, float]:
+    """The classical method's figures, as validation tuned it when the model was trained."""
+    if compared.baseline is None:
+        return {}
+    return {f"baseline_{name}": value for name, value in compared.baseline.figures.items()}
 
 
 def _of_part(found: animals.AnimalSet, part: str) -> tuple[animals.Frame, ...]:
@@ -86,6 +93,7 @@ def _of_part(found: animals.AnimalSet, part: str) -> tuple[animals.Frame, ...]:
 def _chosen(facts: Any, found: animals.AnimalSet) -> Chosen:
     """What validation chose, as the card keeps it."""
     from fieldsight.pipelines.wildlife._comparison import Chosen
+    from fieldsight.pipelines.wildlife._threshold import Spots
 
     threshold = float(facts["threshold"])
     near_px = float(facts.get("near_px", 6.0))
@@ -94,6 +102,7 @@ def _chosen(facts: Any, found: animals.AnimalSet) -> Chosen:
     return Chosen(
         threshold, near_px, float(facts.get("count_threshold", threshold)),
         facts.get("alarms", {}), facts.get("counts", {}),
+        Spots(**facts["spots"]) if facts.get("spots") else None,
     )  # fmt: skip
 
 

@@ -176,6 +176,8 @@ def _score(
         frames_per_second=cohort.frames_per_second,
         progress=progress("scoring what is for the test, once"),
     )  # fmt: skip
+    for name, reason in test.failures.items():
+        say(f"left out: {name}: {reason}")
     figures = {f"val_{name}": value for name, value in val.figures.items()}
     figures |= _comparison.prefixed(test, "test")
     tables = list(test.tables)
