@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from fieldsight.datasets.simulated.forest._fields import blur, box, path, smooth, stamp
+from fieldsight.datasets.simulated._fields import blur, box, path, smooth, stamp
 from fieldsight.datasets.simulated.forest._ground import Ground
 from fieldsight.datasets.simulated.forest._materials import FORESTS, M, among
 

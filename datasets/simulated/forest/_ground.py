@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import rotated, smooth
+from fieldsight.datasets.simulated._fields import rotated, smooth
 from fieldsight.datasets.simulated.forest._materials import CLASS_OF, M, among
 from fieldsight.datasets.simulated.forest._plan import Plan
 

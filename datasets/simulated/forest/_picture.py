@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import blur, grain, ripples, smooth
+from fieldsight.datasets.simulated._fields import blur, grain, ripples, smooth
 from fieldsight.datasets.simulated.forest._ground import Ground
 from fieldsight.datasets.simulated.forest._materials import M, Setting, spectra, textures, vigour
 from fieldsight.datasets.simulated.forest._plan import Plan, Sky

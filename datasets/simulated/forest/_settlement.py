@@ -3,7 +3,7 @@
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import box, path, rotated, smooth, stamp
+from fieldsight.datasets.simulated._fields import box, path, rotated, smooth, stamp
 from fieldsight.datasets.simulated.forest._ground import Ground
 from fieldsight.datasets.simulated.forest._materials import CLASS_OF, FORESTS, M, among
 from fieldsight.datasets.simulated.forest._plan import Plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import box, grain, smooth
+from fieldsight.datasets.simulated._fields import box, grain, smooth
 from fieldsight.datasets.simulated.wildlife._plan import Plan
 from fieldsight.datasets.simulated.wildlife._shapes import blob, capsules
 

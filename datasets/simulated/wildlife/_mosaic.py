@@ -10,7 +10,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import box, grain, smooth
+from fieldsight.datasets.simulated._fields import box, grain, smooth
 from fieldsight.datasets.simulated.wildlife._shapes import blob, capsules
 from fieldsight.datasets.simulated.wildlife._species import (
     HERDS,

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import grain
+from fieldsight.datasets.simulated._fields import grain
 from fieldsight.datasets.simulated.wildlife._plan import COLUMNS, RATE_HZ, ROWS, Plan
 
 _MIDDLE = 96.0  # the level that automatic gain brings a frame's middle to

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fieldsight.datasets.sample import Array
-from fieldsight.datasets.simulated.forest._fields import box
+from fieldsight.datasets.simulated._fields import box
 
 Slices = tuple[slice, slice]
 
