@@ -227,8 +227,8 @@ def _parameters(
         **{f"recipe_{name}": value for name, value in {**flat, **training}.items()},
         "chosen_precision": precision,
         "split": split.how,
-        "bands": ",".join(scene.bands),
-        "classes": ",".join(ground.labels.classes[1:]),
+        "scene_bands": ",".join(scene.bands),
+        "map_classes": ",".join(ground.labels.classes[1:]),
         **{
             f"{name}_pixels": int(np.count_nonzero(ground.on(split, side)))
             for side, name in enumerate(SIDES)
