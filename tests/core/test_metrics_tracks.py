@@ -53,6 +53,7 @@ def scene(seed: int, frames: int = 25) -> tuple[Tracks, Tracks]:
 def official(true: Tracks, found: Tracks, frames: range) -> dict[str, Any]:
     """What trackeval says; likenesses by plain arithmetic, in its own order of frames."""
     from trackeval import metrics
+
     names, numbers = np.unique(true.tracks, return_inverse=True)
     others, found_numbers = np.unique(found.tracks, return_inverse=True)
     data: dict[str, Any] = {
@@ -99,6 +100,7 @@ def test_scores_are_the_official_scripts(seed: int) -> None:
 
 def test_several_sequences_are_the_official_scripts_too() -> None:
     from trackeval import metrics
+
     both = [scene(seed) for seed in (11, 12, 13)]
     total = sum((track_scores(*one) for one in both), TrackScores())
     each = {str(i): official(*one, range(7, 32)) for i, one in enumerate(both)}
