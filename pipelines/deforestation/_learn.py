@@ -33,6 +33,9 @@ Array = NDArray[Any]
 
 APPLICATION = "deforestation-learn"  # of the run; the model is one of the application's maps
 CONTEXT = 128  # pixels around the labels that windows may show
+# Of a stack of dates a network learns by heart which date was how bright where its labels lie, and
+# fails a block away; with half of them gone each time it can't (chosen on validation's blocks).
+MANY_BANDS, BAND_DROPOUT = 12, 0.5
 SIDES = ("train", "val", "test")
 NETWORK, FOREST = "network", "random forest"
 
@@ -203,7 +206,9 @@ def _recipe(settings: Learn, field: Field) -> MapRecipe:
     found = _mapper.LEARN
     step = 2**found.depth
     side = max(step, min(found.window, min(field.shape[:2]) // step * step))
-    return _mapper.scaled(dataclasses.replace(found, window=side), settings.epochs, settings.seed)
+    dropped = BAND_DROPOUT if len(field.bands) > MANY_BANDS else 0.0
+    found = dataclasses.replace(found, window=side, band_dropout=dropped)
+    return _mapper.scaled(found, settings.epochs, settings.seed)
 
 
 def _precision(settings: Learn, run: Run) -> tuple[str, str]:

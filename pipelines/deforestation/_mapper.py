@@ -51,6 +51,7 @@ class MapRecipe:
         dropout: share of the deepest maps' channels.
         steps: batches an epoch.
         followed: windows of validation at most that are scored after each epoch.
+        band_dropout: share of the bands, so that no one date or band decides.
         training: epochs, batches, rate and seed.
     """
 
@@ -58,6 +59,7 @@ class MapRecipe:
     filters: int = 16
     depth: int = 4
     dropout: float = 0.0
+    band_dropout: float = 0.0
     steps: int = 40
     followed: int = 192
     training: Recipe
@@ -78,7 +80,7 @@ FULL = MapRecipe(
 LEARN = MapRecipe(
     window=32,
     depth=2,
-    dropout=0.2,
+    dropout=0.4,
     steps=24,
     followed=200,
     training=Recipe(epochs=30, batch_size=16, learning_rate=2e-3, weight_decay=1e-2),
@@ -143,6 +145,8 @@ def build(
     )(inputs)
     # Clouds are forty deviations from the ground: left as they are, they alone would be heard.
     x = keras.layers.Activation("softsign", dtype="float32", name="bounded")(x)
+    if recipe.band_dropout:
+        x = keras.layers.SpatialDropout2D(recipe.band_dropout, name="bands_dropout")(x)
     body = unet(
         (None, None, bands), num_classes, filters=recipe.filters, depth=recipe.depth,
         normalization=True, dropout=recipe.dropout,

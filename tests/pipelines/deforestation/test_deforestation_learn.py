@@ -199,6 +199,16 @@ def test_learn_trains_scores_and_registers_a_map_model(
     assert np.isfinite(answer).all()
 
 
+def test_of_many_dates_half_are_dropped_in_training_and_none_in_mapping() -> None:
+    recipe = dataclasses.replace(_mapper.LEARN, filters=2, band_dropout=0.5)
+    network = _mapper.build(recipe, 20, 3, np.zeros(20), np.ones(20))
+    dropped = network.get_layer("bands_dropout")
+    x = np.ones((1, 8, 8, 20), np.float32)
+    left = np.asarray(dropped(x, training=True))[0, 0, 0]
+    assert 3 < np.count_nonzero(left) < 17
+    np.testing.assert_array_equal(np.asarray(dropped(x, training=False)), x)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
