@@ -389,7 +389,9 @@ def _kept(
             "higher_is_better": True,
         },
     )
-    tables = _learn_report.tables(told, others, labels.classes)
+    tables = _learn_report.tables(
+        told, others, labels.classes, "by blocks" if split.independent else "inside polygons"
+    )
     _learn_report.write(run, ground, blocked, tables, figures, card)
     return Lesson(figures, tables, split, card.name)
 

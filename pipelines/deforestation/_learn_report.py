@@ -21,7 +21,10 @@ NETWORK, FOREST = "network", "random forest"
 
 
 def tables(
-    told: Mapping[str, Any], others: Mapping[str, Any] | None, classes: Sequence[str]
+    told: Mapping[str, Any],
+    others: Mapping[str, Any] | None,
+    classes: Sequence[str],
+    way: str = "by blocks",
 ) -> list[Table]:
     """Scores by split, and by class.
 
@@ -29,8 +32,9 @@ def tables(
         told: intervals by what answered, of the split by blocks.
         others: the same of the split by chance; None where there is none.
         classes: names by value.
+        way: how the first is split, in two words.
     """
-    rows = [[name, "blocks", *_row(each)] for name, each in told.items()]
+    rows = [[name, way, *_row(each)] for name, each in told.items()]
     for name, each in (others or {}).items():
         rows.append(
             [name, "by chance", *(f"{each[k].value:.3f}" for k in ("accuracy", "mean_iou"))]
@@ -47,7 +51,7 @@ def tables(
     ]
     return [
         ("test pixels, once", ["", "split", "accuracy", "mean IoU"], rows),
-        ("IoU by class, split by blocks", ["", *told], by_class),
+        (f"IoU by class, split {way}", ["", *told], by_class),
     ]
 
 
