@@ -596,6 +596,19 @@ def kept_precision(folder: Path, choose: Callable[[], tuple[str, str]]) -> tuple
     return policy, why
 
 
+@contextlib.contextmanager
+def policy_restored() -> Iterator[None]:
+    """Leave Keras's dtype policy as it was: it holds for all that the process does later on."""
+    keras = sys.modules.get("keras")
+    before = keras.config.dtype_policy() if keras else None
+    try:
+        yield
+    finally:
+        keras = sys.modules.get("keras")
+        if keras:
+            keras.config.set_dtype_policy(before or keras.config.floatx())
+
+
 def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
     """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
     import keras

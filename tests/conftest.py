@@ -21,6 +21,17 @@ def _module(name: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(autouse=True)
+def no_policy_left_behind() -> Iterator[None]:
+    """Keras's dtype policy is the process's: one that is left set would fail another file's test."""
+    yield
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        left = keras.config.dtype_policy().name
+        keras.config.set_dtype_policy("float32")
+        assert left == "float32"
+
+
 @pytest.fixture(scope="session")
 def ct() -> ModuleType:
     """The module that writes small CT series, as scanners do, and asks other tools of files."""

@@ -43,7 +43,7 @@ NETWORK, FOREST = "network", "random forest"
 def learn(settings: Learn) -> int:
     """Train as the settings say and return the exit code."""
     run, settings = _begin(settings)
-    with run:
+    with _training.policy_restored(), run:
         lesson = _learn(settings, run)
         place = run.where()
     if settings.json:

@@ -48,7 +48,7 @@ class Outcome:
 def train(settings: Train) -> int:
     """Train as the settings say and return the exit code."""
     run, settings = _begin(settings)
-    with run:
+    with _training.policy_restored(), run:
         digits = _data.load(settings.data, settings.data_dir)
         figures, table = _train(settings, run, digits)
         place = run.where()

@@ -40,7 +40,7 @@ SIMULATED_LIMITS = (
 def train(settings: Train) -> int:
     """Train as the settings say and return the exit code."""
     run, settings = _begin(settings)
-    with run:
+    with _training.policy_restored(), run:
         figures, tables = _train(settings, run)
         place = run.where()
     if settings.json:

@@ -434,6 +434,14 @@ def test_the_trial_runs_both_and_says_why(monkeypatch: pytest.MonkeyPatch) -> No
         assert chosen == "mixed_bfloat16"
 
 
+def test_what_a_command_computes_by_is_not_what_the_next_one_computes_by(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), _training.policy_restored():
+        _training.kept_precision(tmp_path, lambda: ("mixed_bfloat16", "asked for"))
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_a_long_log_shows_about_twenty_epochs() -> None:
     shown = [epoch for epoch in range(100) if _training._worth_a_line(epoch, 100)]
     assert shown == [0, *range(4, 100, 5)]
