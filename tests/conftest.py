@@ -23,7 +23,7 @@ def _module(name: str) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def no_policy_left_behind() -> Iterator[None]:
-    """Keras's dtype policy is the process's: one that is left set would fail another file's test."""
+    """Keras's dtype policy is the process's: one left set would fail another file's test."""
     yield
     keras = sys.modules.get("keras")
     if keras is not None:

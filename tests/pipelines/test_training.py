@@ -435,10 +435,14 @@ def test_the_trial_runs_both_and_says_why(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_a_command_computes_by_is_not_what_the_next_one_computes_by(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), _training.policy_restored():
-        _training.kept_precision(tmp_path, lambda: ("mixed_bfloat16", "asked for"))
-        assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        raise KeyError
+    def fails() -> None:
+        with _training.policy_restored():
+            _training.kept_precision(tmp_path, lambda: ("mixed_bfloat16", "asked for"))
+            assert keras.config.dtype_policy().name == "mixed_bfloat16"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     assert keras.config.dtype_policy().name == "float32"
 
 
