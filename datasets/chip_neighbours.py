@@ -15,7 +15,8 @@ from scipy.ndimage import uniform_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fieldsight.datasets.planet import ChipSet
+from fieldsight.datasets.errors import DataError
+from fieldsight.datasets.planet import SIDE, ChipSet
 from fieldsight.datasets.sample import Array
 
 Progress = Callable[[int, int], None]
@@ -42,18 +43,18 @@ class Blocks:
 
 
 def blocks(chips: ChipSet, progress: Progress | None = None) -> Blocks:
-    """The blocks of neighbours among chips; each is read once.
+    """The blocks of neighbours among chips; each is read once, and one that can't be stays alone.
 
     Args:
         chips: of one product, some tens of thousands at most.
         progress: told how many are read, and of how many.
-
-    Raises:
-        DataError: if a chip can't be read.
     """
     edges: list[list[Array]] = [[], [], [], []]
     for index in range(len(chips)):
-        chip = chips.read([index])[0]
+        try:
+            chip = chips.read([index])[0]
+        except DataError:  # whoever reads it for its pixels says so
+            chip = np.zeros((SIDE, SIDE, len(chips.bands)), np.uint8)
         sides = (chip[:, -1], chip[:, 0], chip[-1], chip[0])
         for kept, side in zip(edges, sides, strict=True):
             kept.append(_texture(side))
@@ -71,11 +72,7 @@ def blocks(chips: ChipSet, progress: Progress | None = None) -> Blocks:
 
 
 def with_blocks(chips: ChipSet, progress: Progress | None = None) -> ChipSet:
-    """The same chips, whose groups are blocks of neighbours, and a note of what was found.
-
-    Raises:
-        DataError: if a chip can't be read.
-    """
+    """The same chips, whose groups are blocks of neighbours, and a note of what was found."""
     found = blocks(chips, progress)
     note = (
         f"neighbours were found by their edges: {found.found:,} of {len(chips):,} chips lie in "

@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,8 +106,19 @@ def made(
 
 
 def _leave_to_parent() -> None:
-    """Ctrl-C goes to every process of a terminal; the parent alone answers to it."""
+    """Ctrl-C goes to every process of a terminal; the parent alone answers to it, all end with it.
+
+    One that is killed can't tell its workers, and each would wait for more work for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)  # at once: what is half written lies beside, and is cleared away later
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.datasets import splits
+from fieldsight.datasets import chip_cover, chip_neighbours, splits
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.planet import ChipSet
 from fieldsight.pipelines._errors import CommandError
@@ -127,6 +127,20 @@ def taken(chips: ChipSet, indices: Array) -> ChipSet:
     )
 
 
+def with_neighbours(chips: ChipSet, folder: Path, progress: Callable[[str], Progress]) -> ChipSet:
+    """The chips with their neighbours in one group, by their edges where no table tells (D-7).
+
+    Args:
+        chips: of the folder.
+        folder: with a chips.csv, or without one.
+        progress: from what is done to what is told how far it is.
+    """
+    if (folder / chip_cover.TABLE).is_file():
+        return chips
+    told = progress(f"looking for neighbours among {len(chips):,} chips, by their edges")
+    return chip_neighbours.with_blocks(chips, told)
+
+
 def gather(
     chips: ChipSet,
     split: Callable[[ChipSet], tuple[Mapping[str, Array], str]],
@@ -207,7 +221,8 @@ def _read(
 def by_scene(chips: ChipSet, seed: int) -> tuple[Mapping[str, Array], str]:
     """A user's chips, whole scenes on one side (D-7), each tag on every side if it can be.
 
-    Chips whose scene isn't known are split at random, and it is said.
+    Where scenes aren't known, blocks of neighbours take their place; where none were found, chips
+    are split at random, and it is said.
     """
     alone = len(set(chips.groups)) == len(chips)
     split = splits.by_group(chips.groups, FRACTIONS, seed, labels=chips.tags)
@@ -215,7 +230,10 @@ def by_scene(chips: ChipSet, seed: int) -> tuple[Mapping[str, Array], str]:
     if alone:
         how = "at random, for it isn't known which chips are neighbours: scores are optimistic"
         return {**sides, "neighbours": np.empty(0, int)}, how
-    return _with_neighbours(sides, seed), "by scene: the chips of a scene are on one side"
+    how = "by scene: the chips of a scene are on one side"
+    if set(chips.groups) <= set(chips.names):  # as blocks are named
+        how = "by blocks of chips whose edges continue each other, each on one side"
+    return _with_neighbours(sides, seed), how
 
 
 def in_order(

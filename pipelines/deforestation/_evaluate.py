@@ -14,7 +14,7 @@ import numpy as np
 from fieldsight.datasets import planet
 from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _tracking, _training
-from fieldsight.pipelines._console import show
+from fieldsight.pipelines._console import progress, show
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import check_output_folder, write_failures
 from fieldsight.pipelines.deforestation import _bands, _chips, _tag_model, _tag_scores
@@ -41,6 +41,7 @@ def evaluate(settings: Evaluate) -> int:
     chips = _chips.with_bands(planet.load(settings.data, product), bands)
     _tag_model.refuse_simulated(found, simulated=chips.simulated, allowed=settings.allow_simulated)
     order = _tag_model.order_of(chips, found)
+    chips = _chips.with_neighbours(chips, settings.data, progress)  # intervals are over scenes
     _training.prepare_backend(0)
     model = _tag_model.load(found)
     read, said, failures = answers_of(model, chips, order, settings.average or model.averaged)

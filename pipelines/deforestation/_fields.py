@@ -135,6 +135,8 @@ def fingerprint(fields: Sequence[Field]) -> str:
 def hold(scene: Scene, file: Path, box: Slices) -> tuple[Array, Array]:
     """A part of a scene as a memory-mapped file, and which of its pixels can be learned from.
 
+    Pixels without data are 0 there, whatever the scene's value for them is: as `map` shows them.
+
     Args:
         scene: open.
         file: to be written, .npy; one that is there and was made of the same is taken.
@@ -155,7 +157,9 @@ def hold(scene: Scene, file: Path, box: Slices) -> tuple[Array, Array]:
     made_of = file.with_suffix(".json")
     middle = slice((top + bottom) // 2, (top + bottom) // 2 + 1)
     sample = digest(scene.read((middle, slice(left, right))))
-    of = {"scene": scene.name, "bands": scene.bands, "box": [top, bottom, left, right]}
+    of = {
+        "scene": scene.name, "bands": scene.bands, "box": [top, bottom, left, right], "nodata": 0,
+    }  # fmt: skip
     facts = json.dumps({**of, "sample": sample})
     if not (made_of.exists() and made_of.read_text() == facts):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +169,8 @@ def hold(scene: Scene, file: Path, box: Slices) -> tuple[Array, Array]:
         for row in range(0, shape[0], STRIP):
             rows = min(STRIP, shape[0] - row)
             place = (slice(top + row, top + row + rows), slice(left, right))
-            image[row : row + rows], there = scene.read_valid(place)
+            piece, there = scene.read_valid(place)
+            image[row : row + rows] = np.where(there[..., None], piece, np.zeros((), piece.dtype))
             clouds = scene.clouds(place)
             kept[row : row + rows] = there if clouds is None else there & ~clouds
         image.flush()

@@ -101,6 +101,7 @@ def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Prog
     )
     if settings.chips is not None:
         chips = _some(chips, settings.chips, settings.seed)
+    chips = _chips.with_neighbours(chips, settings.data, progress)
     name = "simulated" if chips.simulated else _plain(settings.data.name, settings.product)
     cohort = _chips.gather(
         chips, functools.partial(_chips.by_scene, seed=settings.seed), name,

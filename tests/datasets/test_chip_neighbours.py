@@ -90,3 +90,13 @@ def test_a_chip_alone_has_no_neighbour(tmp_path: Path, count: int) -> None:
     found = blocks(planet.find([tmp_path]))
     assert len(found.groups) == count
     assert found.found == 0
+
+
+def test_a_chip_that_can_not_be_read_stays_alone_c11(tmp_path: Path) -> None:
+    ground = gaussian_filter(np.random.default_rng(2).normal(5000, 2000, (256, 768, 4)), (1, 1, 0))
+    for part in range(3):
+        write(tmp_path / f"a_{part}.tif", ground[:, part * 256 : part * 256 + 256].astype("uint16"))
+    found = planet.find([tmp_path])
+    whole = (tmp_path / "a_2.tif").read_bytes()
+    (tmp_path / "a_2.tif").write_bytes(whole[: len(whole) // 2])  # its header is sound
+    assert blocks(found).groups.tolist() == ["a_0", "a_0", "a_2"]

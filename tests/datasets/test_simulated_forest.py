@@ -3,6 +3,10 @@
 import csv
 import hashlib
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
@@ -102,6 +106,36 @@ def test_a_call_goes_on_and_adds_to_a_folder(folder: Path, tmp_path: Path) -> No
     forest.write(root, 0, scenes=COUNT, first=FIRST, progress=lambda *at: told.append(at))
     assert told == [(1, 2), (2, 2)]
     assert chip.is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are listed on Linux")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "from fieldsight.datasets.simulated import forest\n"
+        "if __name__ == '__main__':\n"
+        f"    forest.write({str(tmp_path / 'scenes')!r}, scenes=8, processes=2)\n"
+    )
+
+    def workers() -> list[int]:
+        try:
+            text = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+        except OSError:
+            return []
+        names = ((int(one), Path(f"/proc/{one}/cmdline").read_text()) for one in text.split())
+        return [number for number, name in names if "spawn_main" in name]
+
+    def until(true: Callable[[], object]) -> None:
+        end = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    with subprocess.Popen([sys.executable, str(script)]) as parent:
+        until(lambda: len(workers()) == 2 and any((tmp_path / "scenes").glob(".*.part")))
+        ours = workers()
+        parent.terminate()
+    until(lambda: not any(Path(f"/proc/{number}").exists() for number in ours))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from fieldsight.pipelines import _models
 from fieldsight.pipelines.__main__ import main
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._models import Card, ModelFile, save_model
-from fieldsight.pipelines.deforestation import _map, _map_model
+from fieldsight.pipelines.deforestation import _fields, _map, _map_model
 from fieldsight.pipelines.deforestation._map_model import MapModel
 
 BANDS = ("blue", "green", "red", "nir")
@@ -264,6 +264,26 @@ def test_a_real_scene_keeps_nodata_nodata(tmp_path: Path, satellite: Path) -> No
             np.testing.assert_array_equal(file.read(1) != nodata, seen)
             np.testing.assert_array_equal(file.dataset_mask() > 0, seen)
             assert (file.crs, file.transform) == (crs, transform)
+
+
+def test_what_is_learned_from_is_what_is_mapped_whatever_nodata_is(tmp_path: Path) -> None:  # D-4
+    values = pixels(64, 64)
+    values[:20] = 65535
+    path = tmp_path / "scene.tif"
+    profile = {
+        "driver": "GTiff", "height": 64, "width": 64, "count": 4, "dtype": "uint16",
+        "nodata": 65535, "crs": "EPSG:32721", "transform": UTM,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.moveaxis(values, -1, 0))
+    model = _map_model.of_network(network(), facts(), Provenance(model="m", simulated=False))
+    whole = (slice(0, 64), slice(0, 64))
+    with scenes.open_scene(path, BANDS) as scene:
+        held, usable = _fields.hold(scene, tmp_path / "held.npy", whole)
+        mapped = _map_model.Source(scene, model).read(whole)
+    np.testing.assert_array_equal(held, mapped)
+    assert not held[:20].any()
+    np.testing.assert_array_equal(usable, np.arange(64)[:, None] * np.ones(64, int) >= 20)
 
 
 def test_clouds_of_the_products_own_mask_are_not_mapped(tmp_path: Path, model_file: Path) -> None:

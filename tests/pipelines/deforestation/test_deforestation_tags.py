@@ -8,11 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 from sklearn.metrics import average_precision_score, fbeta_score
 
+from fieldsight.datasets import planet
 from fieldsight.datasets.planet import TAGS, WEATHER, ChipSet
 from fieldsight.pipelines import _training
 from fieldsight.pipelines._errors import CommandError
@@ -370,6 +373,36 @@ def test_where_neighbours_are_not_known_it_is_said() -> None:
     sides, how = _chips.by_scene(chip_set([f"train_{i}" for i in range(50)]), 0)
     assert "optimistic" in how
     assert len(sides["neighbours"]) == 0
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_neighbours_are_found_by_their_edges_where_no_table_tells_d7(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    (tmp_path / "train-tif-v2").mkdir()
+    for scene in range(4):
+        # One pixel's light falls on the next as well, as in every camera.
+        ground = ndimage.gaussian_filter(rng.normal(5000, 2000, (256, 768, 4)), (1.2, 1.2, 0))
+        for part in range(3):
+            with rasterio.open(
+                tmp_path / "train-tif-v2" / f"train_{3 * scene + part}.tif", "w", driver="GTiff",
+                width=256, height=256, count=4, dtype="uint16",
+            ) as file:  # fmt: skip
+                chip = ground[:, part * 256 : part * 256 + 256].astype("uint16")
+                file.write(np.moveaxis(chip, -1, 0))
+    table = ["image_name,tags", *(f"train_{i},clear primary" for i in range(12))]
+    (tmp_path / "train_v2.csv").write_text("\n".join(table) + "\n")
+    chips = _chips.with_neighbours(planet.load(tmp_path), tmp_path, lambda _: lambda *_: None)
+    expected = [f"train_{3 * (i // 3)}" for i in range(12)]
+    assert chips.groups.tolist() == expected
+    sides, how = _chips.by_scene(chips, 0)
+    assert "edges" in how
+    found = [set(chips.groups[sides[side]]) for side in ("train", "val", "test")]
+    assert sum(map(len, found)) == 4  # no block on two sides
+    # A table that tells scenes is believed.
+    told = ["image_name,scene", *(f"train_{i},s{i % 2}" for i in range(12))]
+    (tmp_path / "chips.csv").write_text("\n".join(told) + "\n")
+    chips = _chips.with_neighbours(planet.load(tmp_path), tmp_path, lambda _: lambda *_: None)
+    assert set(chips.groups) == {"s0", "s1"}
 
 
 def test_bands_have_the_names_that_are_given() -> None:
