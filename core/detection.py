@@ -6,6 +6,7 @@ The detector is `core.architectures.detector`: at each place logits by class, si
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ Array = NDArray[Any]
 
 SPREAD = 0.54 / 6  # a heat map's standard deviation, as a share of the object's side ...
 NARROWEST = 0.4  # ... but never under so many places: then the next place counts as nearly empty
+CROWDED = 0.2  # share of places that may be objects, from which on all are compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,10 +192,9 @@ def decode(
             f"here {num_classes + 2 * max(rank, 1)}. Received: shape {answer.shape}"
         )
     heat = answer[..., :num_classes]
-    peak = ndimage.maximum_filter(heat, size=(*(3,) * rank, 1), mode="nearest")
     with np.errstate(divide="ignore"):
         least = special.logit(threshold)
-    found = np.argwhere((heat >= least) & (heat == peak))
+    found = _peaks(heat, least)
     logits = heat[tuple(found.T)]
     best = np.lexsort((*found.T[::-1], -logits))[:limit]
     found, logits = found[best], logits[best]
@@ -211,6 +212,23 @@ def decode(
     else:
         kept = suppress(boxes, detections.scores, threshold=apart, by="distance", labels=labels)
     return detections.take(kept)
+
+
+def _peaks(heat: Array, least: float) -> Array:
+    """`(n, rank + 1)` the places and classes of at least a value that no neighbour exceeds."""
+    high = heat >= least
+    if np.count_nonzero(high) > CROWDED * high.size:
+        size = (*(3,) * (heat.ndim - 1), 1)
+        return np.argwhere(high & (heat == ndimage.maximum_filter(heat, size, mode="nearest")))
+    # Few reach it: comparing these alone takes a tenth of the time of a filter over all.
+    found = np.stack(np.unravel_index(np.flatnonzero(high), high.shape), axis=1)
+    values = heat[tuple(found.T)]
+    last = np.array(heat.shape[:-1]) - 1
+    highest = np.ones(len(found), bool)
+    for step in itertools.product((-1, 0, 1), repeat=heat.ndim - 1):
+        beside = np.clip(found[:, :-1] + step, 0, last)
+        highest &= ~(heat[(*beside.T, found[:, -1])] > values)
+    return found[highest]
 
 
 def _by_axis(boxes: Array, rank: int) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.special import expit
 
 from fieldsight.core.architectures import all_cnn, inception_v3, resnet18, resnet20
@@ -127,6 +128,25 @@ def test_classes_dont_suppress_each_other_and_the_best_comes_first() -> None:
     assert found.labels.tolist() == [1, 0]
     assert decode(maps, num_classes=2, stride=4, limit=1).labels.tolist() == [1]
     assert len(decode(maps, num_classes=2, stride=4, threshold=0.9)) == 1  # 0.953 and 0.731
+
+
+@pytest.mark.parametrize("places", [(9, 11), (6, 5, 7)])
+@pytest.mark.parametrize("threshold", [0.3, 0.97])
+def test_an_object_is_where_no_neighbour_exceeds_however_many_reach_the_threshold(
+    places: tuple[int, ...], threshold: float
+) -> None:
+    # Coarse steps, so that neighbours are often equal: then both are. SciPy's filter is the peer.
+    heat = np.random.default_rng(3).integers(-8, 9, (*places, 2)).astype(np.float32) / 2
+    rank = len(places)
+    maps = np.concatenate([heat, np.full((*places, 2 * rank), -9, np.float32)], axis=-1)
+    maps[..., 2 + rank :] = 0  # boxes of next to no size, so that none overlaps another
+    highest = ndimage.maximum_filter(heat, (*(3,) * rank, 1), mode="nearest")
+    expected = np.argwhere((expit(heat) >= threshold) & (heat == highest))
+    found = decode(maps, num_classes=2, stride=4, threshold=threshold)
+    middles = (found.boxes[:, :rank] + found.boxes[:, rank:])[:, ::-1] / 2 / 4 - 0.5
+    got = np.concatenate([middles, found.labels[:, None]], axis=1).round().astype(int)
+    assert 0 < len(got) == len(expected)
+    assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, expected.tolist()))
 
 
 @pytest.mark.parametrize(
