@@ -15,6 +15,7 @@ LONGEST = 192  # places of the longer side that the comparison is made on
 BLUR = 1.0  # places: the peak's width, which leaves noise of single pixels out
 PEAKS = 4  # shifts that are tried
 LARGEST = 0.5  # of a side: two frames that share less aren't compared
+CLEAR = 12.0  # deviations of the rest: peaks of noise alone have 4 to 10, those of ground 30 to 250
 
 
 def frame_shift(previous: Array, current: Array) -> tuple[float, float]:
@@ -23,8 +24,9 @@ def frame_shift(previous: Array, current: Array) -> tuple[float, float]:
     The phases of both spectra differ by the shift alone, so that their product's transform has
     its peak there, whatever contrast and brightness do. Both are reduced to 192 places first. A
     sensor's own pattern doesn't move with the ground and has a peak of its own at rest: of the
-    highest peaks, and of no motion, the one that makes the two most alike is taken. Turns and
-    zooms aren't seen.
+    highest peaks, and of no motion, the one that makes the two most alike is taken, if its peak
+    is clearly higher than the rest: ground that shows nothing tells nothing, and then what moves
+    on it together is all there is. Turns and zooms aren't seen.
 
     Reference:
         Kuglin and Hines, The phase correlation image alignment method, Proceedings of the IEEE
@@ -36,7 +38,7 @@ def frame_shift(previous: Array, current: Array) -> tuple[float, float]:
         current: of the same shape.
 
     Returns:
-        Pixels to the right and down; 0, 0 where nothing tells (a picture of one value).
+        Pixels to the right and down; 0, 0 where nothing tells (a picture of one value, noise).
 
     Raises:
         ValueError: if the shapes differ, or one isn't a picture.
@@ -117,6 +119,10 @@ def _shift(
     peaks: Floats = fft.irfft2(soft * product / np.maximum(size, 1e-12 * size.max()), before.shape)
     tried = [(0, 0), *_highest(peaks)]
     row, column = min(tried, key=lambda one: _unlike(before, after, one))
+    # The median's deviation, which the peak itself doesn't widen; 1.4826 of it are a normal one's.
+    deviation = 1.4826 * float(np.median(np.abs(peaks - np.median(peaks))))
+    if peaks[row % rows, column % columns] < CLEAR * deviation:
+        return 0.0, 0.0
     return _middle(peaks, row, column)
 
 

@@ -215,6 +215,20 @@ def test_a_sensors_own_pattern_does_not_hold_the_ground_still() -> None:
     assert abs(dy) <= 2
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_ground_that_shows_nothing_but_noise_is_no_motion(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    flat = [rng.normal(120, 3, (256, 320, 1)).round().astype(np.uint8) for _ in range(2)]
+    assert frame_shift(*flat) == (0.0, 0.0)
+    # A herd that stands on it tells at once how the camera moved.
+    for row, column in rng.integers(60, 180, (8, 2)):
+        for frame, (down, right) in zip(flat, ((0, 0), (5, -12)), strict=True):
+            frame[row + down : row + down + 8, column + right : column + right + 12] = 180
+    dx, dy = frame_shift(*flat)
+    assert abs(dx + 12) <= 1
+    assert abs(dy - 5) <= 1
+
+
 def test_nothing_to_see_is_no_motion() -> None:
     flat = np.full((64, 80, 1), 7, np.uint16)
     assert frame_shift(flat, flat + 3) == (0.0, 0.0)
