@@ -175,8 +175,9 @@ def choose(
     spots = _tuned(finder.eye, looked, near_px)
     chosen = Chosen(threshold, near_px, counted, alarms, counts, spots)
     scores = _scores.scores_of(
-        looked, classes=finder.classes, kinds=kinds, threshold=threshold, distance=near_px
-    )
+        looked, classes=finder.classes, kinds=kinds, threshold=threshold, distance=near_px,
+        detailed=False,
+    )  # fmt: skip
     return chosen, scores
 
 
@@ -246,7 +247,7 @@ def compare(
     if chosen.spots is not None:
         baseline = _scores.scores_of(
             _spotted(finder.eye, looked, chosen.spots), classes=classes, kinds=kinds,
-            threshold=0.0, distance=chosen.near_px, by_class=False,
+            threshold=0.0, distance=chosen.near_px, detailed=False,
         )  # fmt: skip
         tables.append(_beside(scores, baseline))
     truths, followed = follow_all(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def scores_of(
     kinds: Sequence[str],
     threshold: float,
     distance: float,
-    by_class: bool = True,
+    detailed: bool = True,
 ) -> Scores:
     """Score what was found against what was marked.
 
@@ -104,7 +104,7 @@ def scores_of(
         kinds: of each label.
         threshold: the score from which a detection is one.
         distance: of centres, up to which an object is found, in pixels.
-        by_class: whether scores by class and kind are made; a threshold knows none.
+        detailed: whether COCO's scores by overlap, size, class and kind are made too.
 
     Raises:
         ValueError: if there is nothing to score.
@@ -121,10 +121,11 @@ def scores_of(
     }  # fmt: skip
     for name, figure in names.items():
         _put(figures, name, _interval(counts, groups, figure))
-    figures |= _coco(every, classes, kinds, by_class=by_class)
+    if detailed:
+        figures |= _coco(every, classes, kinds)
     _frame_figures(figures, every, groups, threshold)
-    tables = _tables(figures, every, classes, kinds, distance, by_class=by_class)
-    return Scores(figures, tuple(tables), _curve(*_hits(every)))
+    tables = _tables(figures, every, classes, kinds, distance, detailed=detailed)
+    return Scores(figures, tuple(tables), _curve(_hits(every)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -155,8 +156,21 @@ def _points(frames: Sequence[_Frame], distance: float) -> Any:
     )  # fmt: skip
 
 
-def _hits(frames: Sequence[_Frame]) -> tuple[Array, Array, Array, Array]:
-    """Scores, whether each is a hit by overlap, its frame; and objects by frame."""
+class _Hits(NamedTuple):
+    """All that was found, the surest first: sorted once, and not for each of hundreds of draws.
+
+    Attributes:
+        hits: whether each is one, by overlap.
+        numbers: its frame.
+        objects: how many there are in each frame.
+    """
+
+    hits: Array
+    numbers: Array
+    objects: Array
+
+
+def _hits(frames: Sequence[_Frame]) -> _Hits:
     scores, hits, numbers = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, int)]
     for number, one in enumerate(frames):
         is_hit = match(one.found.boxes, one.boxes, one.found.scores, threshold=IOU) >= 0
@@ -164,20 +178,19 @@ def _hits(frames: Sequence[_Frame]) -> tuple[Array, Array, Array, Array]:
         scores.append(one.found.scores[kept])
         hits.append(is_hit[kept])
         numbers.append(np.full(int(kept.sum()), number))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
     objects = np.array([len(one.boxes) for one in frames])
-    return np.concatenate(scores), np.concatenate(hits), np.concatenate(numbers), objects
+    return _Hits(np.concatenate(hits)[order], np.concatenate(numbers)[order], objects)
 
 
-def _curve(
-    scores: Array, hits: Array, numbers: Array, objects: Array, drawn: Array | None = None
-) -> tuple[Array, Array]:
+def _curve(found: _Hits, drawn: Array | None = None) -> tuple[Array, Array]:
     """Recall and precision by falling score; of frames that were drawn, each as often."""
-    times = np.ones(len(objects)) if drawn is None else np.bincount(drawn, minlength=len(objects))
-    order = np.argsort(-scores, kind="stable")
-    weights = times[numbers[order]]
-    right = np.cumsum(weights * hits[order])
+    count = len(found.objects)
+    times = np.ones(count) if drawn is None else np.bincount(drawn, minlength=count)
+    weights = times[found.numbers]
+    right = np.cumsum(weights * found.hits)
     total = np.cumsum(weights)
-    there = float(np.sum(times * objects))
+    there = float(np.sum(times * found.objects))
     return right / max(there, 1.0), right / np.maximum(total, 1e-9)
 
 
@@ -198,12 +211,12 @@ def average_precision(recall: Array, precision: Array) -> float:
 
 
 def _ap_interval(frames: Sequence[_Frame], groups: Array) -> Interval[float]:
-    parts = _hits(frames)
+    found = _hits(frames)
 
     def statistic(drawn: Array) -> float:
-        if not parts[3][drawn].sum():
+        if not found.objects[drawn].sum():
             return np.nan
-        return average_precision(*_curve(*parts, drawn))
+        return average_precision(*_curve(found, drawn))
 
     return bootstrap(statistic, groups, resamples=RESAMPLES)
 
@@ -219,7 +232,7 @@ def _interval(
 
 
 def _coco(
-    frames: Sequence[_Frame], classes: Sequence[str], kinds: Sequence[str], *, by_class: bool
+    frames: Sequence[_Frame], classes: Sequence[str], kinds: Sequence[str]
 ) -> dict[str, float]:
     """COCO's own figures: whatever the class, by kind, by species."""
     truth = [one.boxes for one in frames]
@@ -230,14 +243,13 @@ def _coco(
         ignored=regions, sizes=SIZES, max_detections=most,
     )  # fmt: skip
     said = {"ap": whole.ap, **{f"ap_{name}_px2": v for name, v in whole.ap_by_size.items()}}
-    if by_class:
-        present = [kind for kind in KINDS if kind in kinds]
-        of_kind = np.array([present.index(kind) for kind in kinds])
-        by_kind = _by_label(frames, of_kind, len(present), most)
-        said |= {f"ap50_{kind}": by_kind.get(label) for label, kind in enumerate(present)}
-        by_species = _by_label(frames, np.arange(len(classes)), len(classes), most)
-        known = [value for value in by_species.values() if value is not None]
-        said["ap50_mean_of_classes"] = float(np.mean(known)) if known else None
+    present = [kind for kind in KINDS if kind in kinds]
+    of_kind = np.array([present.index(kind) for kind in kinds])
+    by_kind = _by_label(frames, of_kind, len(present), most)
+    said |= {f"ap50_{kind}": by_kind.get(label) for label, kind in enumerate(present)}
+    by_species = _by_label(frames, np.arange(len(classes)), len(classes), most)
+    known = [value for value in by_species.values() if value is not None]
+    said["ap50_mean_of_classes"] = float(np.mean(known)) if known else None
     return {name: float(value) for name, value in said.items() if value is not None}
 
 
@@ -314,13 +326,8 @@ def _tables(
     kinds: Sequence[str],
     distance: float,
     *,
-    by_class: bool,
+    detailed: bool,
 ) -> list[Table]:
-    labels = np.concatenate([np.zeros(0, int), *(one.labels for one in frames)]).astype(int)
-    counts = np.bincount(labels, minlength=len(classes))
-    areas = np.concatenate(
-        [np.zeros(0), *(np.prod(one.boxes[:, 2:] - one.boxes[:, :2], axis=1) for one in frames)]
-    )
     rows: list[tuple[str, str, str]] = [
         (words, name, said(figures, key))
         for key, words, name in (
@@ -335,16 +342,32 @@ def _tables(
         )
         if key in figures
     ]  # fmt: skip
+    if detailed:
+        rows += _detailed(figures, frames, classes, kinds)
+    title = f"Objects in {len(frames)} frames, 95 % intervals over flights"
+    return [Table(title, ("figure", "of", "value"), rows)]
+
+
+def _detailed(
+    figures: Mapping[str, float],
+    frames: Sequence[_Frame],
+    classes: Sequence[str],
+    kinds: Sequence[str],
+) -> list[tuple[str, str, str]]:
+    """Rows of AP by size, by kind and over classes."""
+    labels = np.concatenate([np.zeros(0, int), *(one.labels for one in frames)]).astype(int)
+    counts = np.bincount(labels, minlength=len(classes))
+    areas = np.concatenate(
+        [np.zeros(0), *(np.prod(one.boxes[:, 2:] - one.boxes[:, :2], axis=1) for one in frames)]
+    )
+    rows = []
     for name, (low, high) in SIZES.items():
         number = int(((areas >= low) & (areas < high)).sum())
         words = f"of {low:g} to {high:g} px²" if high < 1e9 else f"above {low:g} px²"
         rows.append(("AP", f"{words}, {number} objects", said(figures, f"ap_{name}_px2")))
-    if by_class:
-        for kind in KINDS:
-            number = int(sum(counts[i] for i, each in enumerate(kinds) if each == kind))
-            if number:
-                rows.append(("AP at 0.5", f"{kind}, {number} objects",
-                             said(figures, f"ap50_{kind}")))  # fmt: skip
-        rows.append(("AP at 0.5", "mean over classes", said(figures, "ap50_mean_of_classes")))
-    title = f"Objects in {len(frames)} frames, 95 % intervals over flights"
-    return [Table(title, ("figure", "of", "value"), rows)]
+    for kind in KINDS:
+        number = int(sum(counts[i] for i, each in enumerate(kinds) if each == kind))
+        if number:
+            rows.append(("AP at 0.5", f"{kind}, {number} objects", said(figures, f"ap50_{kind}")))
+    rows.append(("AP at 0.5", "mean over classes", said(figures, "ap50_mean_of_classes")))
+    return rows
