@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldsight.datasets import _marks, _tables
+from fieldsight.datasets import _marks, _tables, stills
 from fieldsight.datasets._marks import Album, Diary, Mark
 from fieldsight.datasets._tables import Row
 from fieldsight.datasets.animals import AnimalSet, Kind, Side
@@ -20,6 +20,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "group": ("flight", "video", "group"),
     "split": ("split",),
 }  # fmt: skip
+# keras-retinanet's, which has no heading: RetinaNet's training tables are still passed on so.
+BARE = ("image_path", "xmin", "ymin", "xmax", "ymax", "label")
 _SIDES: dict[str, Side] = {"train": "train", "val": "val", "test": "test"}
 
 
@@ -46,10 +48,34 @@ def column(headings: Sequence[str], name: str) -> str | None:
     return next((alias for alias in NAMES[name] if alias in headings), None)
 
 
+def headings(path: Path) -> list[str]:
+    """What a table calls its columns; `BARE`, where its first line is a row of such a table."""
+    first = _tables.headings(path)
+    return list(BARE) if _is_bare(first) else first
+
+
+def _is_bare(first: Sequence[str]) -> bool:
+    if len(first) != len(BARE) or not first[0].lower().endswith(stills.SUFFIXES):
+        return False
+    return all(_is_number(cell) for cell in first[1:5]) or not any(first[1:])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def fits(path: Path, form: Form) -> bool:
     """Whether a CSV file has the columns of a form."""
-    headings = _tables.headings(path)
-    return all(column(headings, name) for name in ("image_path", *form.columns))
+    return not missing(headings(path), form)
+
+
+def missing(names: Sequence[str], form: Form) -> list[str]:
+    """The columns that a form needs and a table hasn't."""
+    return [name for name in ("image_path", *form.columns) if column(names, name) is None]
 
 
 def files(folder: Path, form: Form) -> tuple[Path, ...]:
@@ -115,14 +141,15 @@ def _read(
     groups: dict[str, str],
     sides: dict[str, Side],
 ) -> None:
-    headings = _tables.headings(table)
-    called = {name: column(headings, name) for name in NAMES}
+    names = headings(table)
+    called = {name: column(names, name) for name in NAMES}
     needed = [str(called[name]) for name in ("image_path", *form.columns)]
     label_column = called["label"]
     if label_column is None:
         diary.notes.append(f"{table.name}: no column of labels: all of it is called object")
     absent: dict[str, int] = {}
-    for row in _tables.read(table, needed):
+    bare = _is_bare(_tables.headings(table))
+    for row in _tables.read(table, needed, names=BARE if bare else None):
         said = row.text(needed[0], "")
         picture = album.find(said) if said else None
         if picture is None:

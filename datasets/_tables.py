@@ -73,13 +73,14 @@ class Row:
         return DataError(f"{self.path}, line {self.line}: {what}. Correct the row.")
 
 
-def read(path: Path, needed: Sequence[str]) -> list[Row]:
-    """The rows of a CSV file with a heading.
+def read(path: Path, needed: Sequence[str], *, names: Sequence[str] | None = None) -> list[Row]:
+    """The rows of a CSV file with a heading, or without one whose columns are known.
 
     Args:
         path: the file, UTF-8, its cells parted by commas; or by semicolons or tabs, as some
             spreadsheets have it, and then with decimal commas or points.
         needed: columns it must have; others are read too.
+        names: of the columns, where the first line is no heading but a row.
 
     Raises:
         DatasetNotFoundError: if it isn't there.
@@ -87,7 +88,9 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
             heading.
     """
     lines, mark = _lines(path)
-    names = [name.strip() for name in lines[0][1]] if lines else []
+    first = 0 if names is not None else 1
+    if names is None:
+        names = [name.strip() for name in lines[0][1]] if lines else []
     missing = [name for name in needed if name not in names]
     if missing or len(set(names)) < len(names):
         raise DataError(
@@ -95,7 +98,7 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
             f"{','.join(names)[:200] or 'an empty file'}. Give the first line these names."
         )
     rows = []
-    for line, cells in lines[1:]:
+    for line, cells in lines[first:]:
         by_name = dict(zip(names, (cell.strip() for cell in cells), strict=False))
         row = Row(path, line, by_name, decimal_comma=mark != ",")
         if len(cells) != len(names):

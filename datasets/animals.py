@@ -250,8 +250,8 @@ def load(
     if found == "point_csv":
         return point_csv.load(root, radius_px=radius_px)
     raise DatasetNotFoundError(
-        f"{root}: {_NEEDED}. Received: none of them. `fieldsight wildlife simulate --out DIR` "
-        "writes such a folder."
+        f"{root}: {_NEEDED}. Received: none of them{_tables_said(root)}. "
+        "`fieldsight wildlife simulate --out DIR` writes such a folder."
     )
 
 
@@ -278,6 +278,21 @@ def _recognised(path: Path) -> Kind | None:
         return "box_csv" if box_csv.fits(path) else "point_csv" if point_csv.fits(path) else None
     by_suffix: dict[str, Kind] = {".json": "coco", ".xml": "voc", ".yaml": "yolo", ".yml": "yolo"}
     return by_suffix.get(suffix)
+
+
+def _tables_said(root: Path) -> str:
+    """The columns of a CSV file that lies there, and what these lack."""
+    from fieldsight.datasets import _picture_tables, box_csv, point_csv
+
+    tables = sorted(root.glob("*.csv")) if root.is_dir() else [root]
+    tables = [path for path in tables if path.suffix.lower() == ".csv"]
+    if not tables:
+        return ""
+    names = _picture_tables.headings(tables[0])
+    lacks = [_picture_tables.missing(names, form) for form in (box_csv.FORM, point_csv.FORM)]
+    least = min(lacks, key=len)
+    lacking, there = ", ".join(least), ",".join(names)[:160]
+    return f": {tables[0].name} has no column {lacking}, but {there}"
 
 
 def _is_of(name: str, words: frozenset[str]) -> bool:

@@ -3,7 +3,7 @@
     image_path,xmin,ymin,xmax,ymax,label        left and top from 0, right and bottom exclusive
 
 A row with the four numbers 0, or empty, says that its picture is empty. Columns `flight` and
-`split` are read where they are there.
+`split` are read where they are there. keras-retinanet's tables are the same without a heading.
 """
 
 from collections.abc import Sequence

@@ -30,14 +30,17 @@ def _form(radius_px: float) -> Form:
     return Form("point_csv", COLUMNS[1:3], ",".join(COLUMNS), mark)
 
 
+FORM = _form(1.0)
+
+
 def is_here(folder: Path) -> bool:
     """Whether a folder has this layout."""
-    return bool(_picture_tables.files(folder, _form(1.0)))
+    return bool(_picture_tables.files(folder, FORM))
 
 
 def fits(path: Path) -> bool:
     """Whether a CSV file has these columns."""
-    return _picture_tables.fits(path, _form(1.0))
+    return _picture_tables.fits(path, FORM)
 
 
 def load(path: Path, *, radius_px: float) -> AnimalSet:

@@ -459,6 +459,17 @@ def test_a_table_of_boxes_is_read_as_deepforest_writes_it(tmp_path: Path) -> Non
     assert found.failures == {}
 
 
+def test_a_table_of_boxes_without_a_heading_is_keras_retinanets(tmp_path: Path) -> None:
+    # github.com/fizyr/keras-retinanet, "CSV datasets": path,x1,y1,x2,y2,class_name; empty cells
+    # for a picture without any.
+    write_csv(tmp_path, "a.jpg,1,2,11,22,Heron\na.jpg,5,5,9.5,9,Egret\nb.jpg,,,,,\n", "train.csv")
+    found = animals.load(tmp_path)
+    assert (found.kind, found.classes) == ("box_csv", ("Egret", "Heron"))
+    assert boxes(found, "a.jpg") == [[1, 2, 11, 22], [5, 5, 9.5, 9]]
+    assert boxes(found, "b.jpg") == []
+    assert not found.failures
+
+
 def test_a_table_of_boxes_is_read_as_herdnet_writes_it(tmp_path: Path) -> None:
     write_csv(tmp_path, "images,x_min,y_min,x_max,y_max,labels\na.jpg,1,2,11,22,3\n")
     found = animals.load(tmp_path / "boxes.csv")
@@ -622,6 +633,14 @@ def test_nothing_that_is_known_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "a.jpg")
     with pytest.raises(DatasetNotFoundError, match="Received: none of them"):
         animals.load(tmp_path / "a.jpg")
+
+
+def test_a_table_of_another_form_is_told_by_what_it_lacks(tmp_path: Path) -> None:
+    # Zooniverse's exports name no picture: they are of subjects that were uploaded there.
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "parsed_annotations.csv").write_text(",label,species,x,y\n0,Ibis,Ibis,12.5,8.25\n")
+    with pytest.raises(DatasetNotFoundError, match=r"parsed_annotations.csv has no column image_p"):
+        animals.load(tmp_path)
 
 
 def test_a_published_split_that_tears_a_flight_apart_is_refused(tmp_path: Path) -> None:
