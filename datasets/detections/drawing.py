@@ -92,6 +92,19 @@ def draw(
     return _with_bar(np.asarray(shown), text, private=private, lines=lines)
 
 
+def most_lines(answer: Answer, title: str, width: int) -> int:
+    """Lines of text that a frame of so many columns, as it is drawn, may need below it.
+
+    Args:
+        answer: whose classes are told.
+        title: of the frames, at its longest.
+        width: of the drawn picture, in pixels.
+    """
+    found = ", ".join(f"99 {name}" for name in answer.classes)
+    text = [PRIVATE, *_lines((), answer, f"{title}: {found}")]
+    return sum(len(_wrapped(line, width)) for line in text if line)
+
+
 def colour_of(label: str, answer: Answer) -> tuple[int, int, int]:
     """The colour of a class; people have their own."""
     if label in answer.people:
@@ -164,25 +177,32 @@ def _with_bar(image: Array, text: Sequence[str], *, private: bool, lines: int | 
 
     font = _font(13)
     width = image.shape[1]
-    wrapped = [part for line in text if line for part in _wrapped(line, font, width - 12)]
-    if private:
-        wrapped.insert(0, PRIVATE)
+    warned = _wrapped(PRIVATE, width) if private else []
+    wrapped = warned + [part for line in text if line for part in _wrapped(line, width)]
     height = 8 + 17 * (len(wrapped) if lines is None else lines)
     bar = Image.new("RGB", (width, height), _BAR)
     pen = ImageDraw.Draw(bar)
     for number, line in enumerate(wrapped[:lines]):
-        colour = PEOPLE_COLOUR if private and number == 0 else (235, 235, 235)
+        colour = PEOPLE_COLOUR if number < len(warned) else (235, 235, 235)
         pen.text((6, 4 + 17 * number), line, fill=colour, font=font)
     return np.concatenate([image, np.asarray(bar)], axis=0)
 
 
-def _wrapped(line: str, font: Any, width: int) -> list[str]:
+def _wrapped(line: str, width: int) -> list[str]:
+    """A line's parts that fit into a bar of so many pixels; words that don't are cut."""
+    font, width = _font(13), max(width - 12, 20)
     lines: list[str] = []
     for word in line.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+            continue
+        rest = word
+        while font.getlength(rest) > width:
+            fits = next(n for n in range(len(rest) - 1, 0, -1)
+                        if n == 1 or font.getlength(rest[:n]) <= width)  # fmt: skip
+            lines.append(rest[:fits])
+            rest = rest[fits:]
+        lines.append(rest)
     return lines
 
 

@@ -27,7 +27,6 @@ Array = NDArray[Any]
 
 PICTURES, FILMS = "pictures", "videos"
 WAITING = 8  # frames that wait to be drawn: then whoever brings more waits
-LINES = 7  # of text below a film's frames
 
 
 class Drawer:
@@ -50,6 +49,7 @@ class Drawer:
         self._film: Film | None = None
         self._filmed = ""
         self._first = 0
+        self._lines: int | None = None
         self._people: set[int] = set()
 
     def frame(self, source: Source, view: View, image: Array) -> None:
@@ -122,8 +122,10 @@ class Drawer:
             title = blurring.frame_name(self._named(source.name, source.kind), number)
         factor = min(1.0, drawing.factor_of(view.size))
         short = title.rsplit("/", 1)[-1]  # the film's own name has the rest
+        if self._lines is None:
+            self._lines = drawing.most_lines(self.answer, short, round(factor * view.size[1]))
         drawn = drawing.draw(
-            image, view.detections, self.answer, title=short, factor=factor, lines=LINES
+            image, view.detections, self.answer, title=short, factor=factor, lines=self._lines
         )
         if self._film is not None:
             self._film.add(drawn)
@@ -142,6 +144,7 @@ class Drawer:
             self.folder / file, self.answer, frames_per_second=source.frames_per_second
         )
         self._filmed, self._first, self._people = source.name, view.number, set()
+        self._lines = None
         self.files[file] = f"what was found in {name}, drawn in"
 
     def _save(self, image: Array, view: View, name: str, title: str, factor: float | None) -> None:

@@ -15,7 +15,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from fieldsight.datasets.detections import (
     DISCLAIMER,
@@ -389,6 +389,22 @@ def test_a_drawn_picture_has_no_tag_of_the_cameras(tmp_path: Path) -> None:
         bar = np.asarray(picture)[1024:].reshape(-1, 3).astype(int)
     # People's mark is in the bar (W-11), in their colour.
     assert (np.abs(bar - drawing.PEOPLE_COLOUR).sum(1) < 90).sum() > 100
+
+
+@pytest.mark.parametrize("columns", [30, 80, 160, 640])
+def test_what_stands_below_a_narrow_picture_is_whole(columns: int) -> None:
+    # W-11: a warning that is cut warns of nothing.
+    image = np.full((40, columns, 3), 100, np.uint8)
+    person = [found("a", (5, 5, 15, 25), "human")]
+    drawn = drawing.draw(image, person, answer(), title="a")
+    bar = drawn[40 * 2 :].astype(int)
+    assert np.abs(bar[:, -4:] - bar[0, 0]).max() == 0  # nothing runs out of it at the right
+    warned = np.flatnonzero((np.abs(bar - drawing.PEOPLE_COLOUR).sum(2) < 90).any(1))
+    lines = (warned.max() - 4) // 17 + 1
+    assert lines * (drawn.shape[1] - 12) >= ImageFont.load_default(13).getlength(drawing.PRIVATE)
+    most = drawing.most_lines(answer(), "a", drawn.shape[1])
+    film = drawing.draw(image, person, answer(), title="a", lines=most)
+    assert len(film) >= len(drawn)
 
 
 @pytest.mark.parametrize(("label", "width"), [("car", 1), ("human", 3)])
