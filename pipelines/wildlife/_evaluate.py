@@ -36,6 +36,12 @@ def evaluate(settings: Evaluate) -> int:
         print(f"note: {note}", file=sys.stderr)
     units = _cohort.units_of(found, _of_part(found, settings.part))
     rate = _cohort.rate_of(found, settings.frames_per_second)
+    timed = found.kind in _cohort.IN_TIME
+    if timed and settings.frames_per_second is None and not found.simulated:
+        print(
+            f"note: nobody says how fast the frames follow: {rate:g} a second are assumed, by "
+            "which false alarms an hour are told; --frames-per-second says it", file=sys.stderr,
+        )  # fmt: skip
     file = model_for(settings.model, allow_simulated=settings.allow_simulated or found.simulated)
     _training.prepare_backend(0)
     from fieldsight.pipelines.wildlife import _comparison, _finder
@@ -58,6 +64,7 @@ def evaluate(settings: Evaluate) -> int:
     about: dict[str, Any] = {
         **compared.figures, **_baseline(compared), "model": file.title, "data": found.name,
         "simulated": file.card.simulated or found.simulated, "failed": len(failures),
+        **({"frames_per_second": rate} if timed else {}),
     }  # fmt: skip
     if settings.out is not None:
         _write(settings.out, compared, about)

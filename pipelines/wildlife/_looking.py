@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.datasets.detections import Answer, Detection, Source, View
+from fieldsight.datasets.detections import Answer, Detection, Source, View, films
 from fieldsight.datasets.errors import DataError
 from fieldsight.pipelines.wildlife import _place
+from fieldsight.pipelines.wildlife._tracks import KEEP
 
 if TYPE_CHECKING:
     from fieldsight.core.detection import Detections
@@ -133,6 +134,7 @@ def look(
     """
     seen = _Seen(notes=list(notes), failures=dict(failures or {}))
     sources = [Source(each.name, each.kind, each.frames_per_second) for each in inputs]
+    seen.notes += _unrated(inputs, sources)
     for number, (each, source) in enumerate(zip(inputs, sources, strict=True), 1):
         told = how.tell(f"{number}/{len(inputs)} {each.name} ({each.kind})")
         try:
@@ -150,6 +152,20 @@ def look(
         tuple(sources), tuple(seen.views), finder.classes, finder.provenance, finder.people,
         finder.vehicles, finder.threshold, simulated, seen.failures, seen.said(),
     )  # fmt: skip
+
+
+def _unrated(inputs: Sequence[Input], sources: Sequence[Source]) -> list[str]:
+    """What follows where nobody says how fast a sequence's frames do, a sentence for all."""
+    names = [each.name for each, source in zip(inputs, sources, strict=True)
+             if source.in_time and not each.frames_per_second]  # fmt: skip
+    if not names:
+        return []
+    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+    return [
+        f"{names[0]}{more}: nobody says how fast the frames follow: they have no times, tracks go "
+        f"on unseen for {KEEP:.0f} frames, and films show {films.RATE:.0f} a second; "
+        "--frames-per-second says it"
+    ]
 
 
 def _placer(each: Input, how: How, seen: _Seen, *, only: bool) -> _place.Placer:

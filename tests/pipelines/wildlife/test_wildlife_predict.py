@@ -398,3 +398,12 @@ def test_why_pictures_are_not_placed_is_told_once(
     (note,) = notes
     assert note.startswith("note: a.jpg and 2 others: not placed")
     assert "no heading" in note
+
+
+def test_frames_of_unknown_speed_are_told(tmp_path: Path) -> None:
+    source, out = flight(tmp_path), tmp_path / "out"
+    assert run(Request(inputs=[source], out=out, pictures=False)) == 0
+    notes = json.loads((out / "answers.json").read_text())["notes"]
+    assert sum("how fast the frames follow" in note for note in notes) == 1
+    assert run(Request(inputs=[source], out=out, pictures=False, frames_per_second=6.0)) == 0
+    assert "how fast" not in (out / "answers.json").read_text()
