@@ -5,7 +5,9 @@ frame of it is brought to 0 to 255 by that. A network is trained on, and answers
 gives: the ground around 127, room on both sides for what is hotter or colder.
 """
 
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
@@ -167,10 +169,14 @@ def _some(frame: Array) -> Array:
 
 def _is_dark_hot(frames: list[Array]) -> bool:
     """Whether what stands out from its surroundings is rather dark than bright."""
-    bright = dark = 0.0
-    for frame in frames:
-        values = frame.astype(np.float32)
-        apart = values - ndimage.uniform_filter(values, _BLUR_PX)
-        low, high = np.percentile(apart, (_TAIL, 100 - _TAIL))
-        bright, dark = bright + float(high), dark - float(low)
-    return dark > bright
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a whole flight waits for it
+        tails = np.array(list(pool.map(_tails, frames)))
+    return bool(-tails[:, 0].sum() > tails[:, 1].sum())
+
+
+def _tails(frame: Array) -> tuple[float, float]:
+    """By how much the darkest and the brightest small things differ from their surroundings."""
+    values = frame.astype(np.float32)
+    apart = values - ndimage.uniform_filter(values, _BLUR_PX)
+    low, high = np.percentile(apart, (_TAIL, 100 - _TAIL))
+    return float(low), float(high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ ALERTS, PICTURES, SUMMARY = "alerts.jsonl", "alerts", "watch.json"
 CHECK = "to be checked by a person"
 CLOSE_PX = 320  # side of the close view beside an alert's picture
 ROUND = 3.0  # sides of the box that the close view shows
+REMEMBERED = 10_000  # frames whose latency is known: a watch has no end
 
 
 @dataclasses.dataclass(eq=False)
@@ -42,6 +44,7 @@ class Summary:
         skipped: that came while the model was busy with others.
         alerts: how many of each kind.
         latencies_s: of each alert: from when its frame had been read to its line.
+        waits_s: of each of the last frames: from when it had been read to when all was done.
         seconds: from the first frame to the end.
     """
 
@@ -49,6 +52,7 @@ class Summary:
     skipped: int = 0
     alerts: dict[str, int] = dataclasses.field(default_factory=dict)
     latencies_s: list[float] = dataclasses.field(default_factory=list)
+    waits_s: deque[float] = dataclasses.field(default_factory=lambda: deque(maxlen=REMEMBERED))
     seconds: float = 0.0
 
     @property
@@ -109,6 +113,7 @@ class Alerter:
         for track in self.follower.forget():
             self.first.pop(track, None)
             self.alerted -= {(track, kind) for kind in self.points}
+        self.summary.waits_s.append(time.monotonic() - fed.arrived)
 
     def progress(self) -> str:
         """How far it is, in a line."""
@@ -125,7 +130,7 @@ class Alerter:
     def finish(self) -> None:
         """Write what was done, and which frames failed."""
         done = self.summary
-        latencies = np.array(done.latencies_s)
+        latencies, waits = np.array(done.latencies_s), np.array(done.waits_s)
         content = {
             "disclaimer": self.finder.provenance.disclaimer,
             "marks": self.answer.marks(),
@@ -139,6 +144,10 @@ class Alerter:
             "latency_s": {
                 "median": _short(float(np.median(latencies)) if len(latencies) else None),
                 "largest": _short(float(latencies.max()) if len(latencies) else None),
+            },
+            "frame_latency_s": {
+                "median": _short(float(np.median(waits)) if len(waits) else None),
+                "percentile_95": _short(float(np.percentile(waits, 95)) if len(waits) else None),
             },
             "operating_points": {kind: point.as_json() for kind, point in self.points.items()},
             "said_of_them": [point.said for point in self.points.values()],
