@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import numpy as np
 from fieldsight.datasets import nodules
 from fieldsight.datasets.nodules import Scan, ScanSet
 from fieldsight.pipelines._errors import CommandError
+from fieldsight.pipelines._journal import home
+from fieldsight.pipelines.lung import _recipes
 from fieldsight.pipelines.lung._cases import Case, cases_of
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from fieldsight.pipelines.lung._recipes import Way
 
 FRACTIONS = (0.7, 0.1, 0.2)  # of a user's patients, where no folds are published
+# Bytes of a simulated patient and of what is prepared of it, as they were found and a tenth more.
+ROOM = {"quick": 28e6, "full": 220e6}
 Progress = Callable[[int, int], None]
 SIDES = ("train", "val", "test")
 
@@ -67,9 +72,27 @@ def check(settings: Train) -> None:
 
     Raises:
         DataError: if there is no known layout, or it can't be split so.
+        CommandError: if there is no room for the patients to be simulated.
     """
     if settings.data is not None:
         _split(nodules.load(settings.data), settings)
+    else:
+        _refuse_full(settings)
+
+
+def _refuse_full(settings: Train) -> None:
+    """Many patients at full detail are tens of gigabytes: told before minutes are spent."""
+    found = _recipes.way(settings)
+    patients = found.patients.total + found.patients.other
+    wanted = (settings.cache or home()).absolute()
+    root = next(one for one in (wanted, *wanted.parents) if one.exists())
+    needed, free = patients * ROOM[found.detail], shutil.disk_usage(root).free
+    if free < needed:
+        raise CommandError(
+            f"{needed / 1e9:.1f} GB of disk were needed for {patients} simulated patients and "
+            f"what is prepared of them. Received: {free / 1e9:.1f} GB free at {root}. Free some, "
+            "name a --cache elsewhere, or take fewer --cases."
+        )
 
 
 def load(settings: Train, way: Way, folder: Path, progress: Callable[[str], Progress]) -> Cohort:

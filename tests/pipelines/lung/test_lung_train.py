@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import types
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -194,6 +196,18 @@ def test_what_can_not_be_is_told_before_a_run_exists(
 ) -> None:
     assert main(["lung", "train", *arguments]) == 2
     assert message in capsys.readouterr().err
+    assert not list((home / "runs").glob("*"))
+
+
+def test_a_disk_too_small_for_the_patients_is_told_before_a_run_exists(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = types.SimpleNamespace(free=30_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    assert main(["lung", "train", "--full"]) == 2
+    message = capsys.readouterr().err
+    assert "GB of disk were needed for 188 simulated patients" in message
+    assert "30.0 GB free" in message
     assert not list((home / "runs").glob("*"))
 
 
