@@ -54,18 +54,21 @@ def encode(
     num_classes: int = 1,
     stride: int = 4,
     ignore: ArrayLike | None = None,
+    reach: float = 1.0,
 ) -> Array:
     """The target of one picture or volume.
 
     A class's heat is 1 at the place that holds an object's centre and falls around it as a
     Gaussian as wide as the object; where two meet, the higher counts. Size and offset stand at
-    that place alone. Of two centres in one place the smaller object's are kept. An object whose
-    centre lies outside has no place.
+    that place, or wherever the Gaussian is at least `reach`: a peak that lies beside a large
+    object's centre then still tells where the centre is. Of two centres in one place the smaller
+    object's are kept. An object whose centre lies outside has no place.
 
     Reference:
         Zhou, Wang, Krähenbühl, Objects as points, 2019, section 3; Liu et al., Training-time-
         friendly network for real-time object detection, AAAI 2020, equation 2 (the Gaussian has
-        the object's own proportions, and a sixth of 0.54 times its size).
+        the object's own proportions, and a sixth of 0.54 times its size; around a centre the
+        size is learned too, weighed by it).
 
     Args:
         boxes: `(n, 2 * rank)` `xyxy` pixels.
@@ -74,16 +77,18 @@ def encode(
         num_classes: of the detector.
         stride: of the detector.
         ignore: `(m, 2 * rank)` boxes in which nothing counts, neither for nor against.
+        reach: height of the Gaussian from which on size and offset stand; 1 for the centre alone.
 
     Returns:
         `(*places, num_classes + 2 * rank + 1)` float32: heat by class, -1 where nothing counts
         (a centre always does); the logarithm of the size in strides and the offset from the
-        place's middle in strides, along each axis in the array's order; 1 at centres. It is what
-        `core.losses.DetectionLoss` takes.
+        place's middle in strides, along each axis in the array's order; how much these weigh, 1
+        at centres, the Gaussian around them, 0 elsewhere. It is what `core.losses.DetectionLoss`
+        takes.
 
     Raises:
         ValueError: if boxes have another number of columns, a box no size, a label isn't under
-            num_classes, or a side isn't a multiple of stride.
+            num_classes, a side isn't a multiple of stride, or reach isn't above 0 and at most 1.
 
     Example:
         >>> target = encode([[2, 4, 10, 12]], None, (16, 16), stride=4)
@@ -99,6 +104,8 @@ def encode(
         raise ValueError(
             f"sides must be multiples of stride. Received: shape={tuple(shape)}, stride={stride}"
         )
+    if not 0 < reach <= 1:
+        raise ValueError(f"reach must be above 0 and at most 1. Received: {reach}")
     places = tuple(side // stride for side in shape)
     target = np.zeros((*places, num_classes + 2 * rank + 1), np.float32)
     lower, upper = _by_axis(given, rank)
@@ -108,30 +115,43 @@ def encode(
         place = np.floor(centres[i]).astype(int)
         if (place < 0).any() or (place >= places).any():
             continue
-        _heat(target[..., kinds[i]], place, sizes[i])
-        values = [np.log(sizes[i]), centres[i] - place - 0.5, [1.0]]
-        target[(*place, slice(num_classes, None))] = np.concatenate(values)
-    ignored = _ignored(places, ignore, rank, stride) & (target[..., -1] == 0)
+        window, curve = _gaussian(places, place, sizes[i])
+        heat = target[(*window, kinds[i])]
+        np.maximum(heat, curve, out=heat)
+        _measures(
+            target[(*window, slice(num_classes, None))], curve, window, centres[i], sizes[i], reach
+        )
+    ignored = _ignored(places, ignore, rank, stride) & (target[..., -1] < 1)
     target[ignored, :num_classes] = -1
     return target
 
 
-def _heat(heat: Array, place: Array, size: Array) -> None:
-    """Raise a heat map to an object's Gaussian, in place."""
+def _gaussian(
+    places: tuple[int, ...], place: Array, size: Array
+) -> tuple[tuple[slice, ...], Array]:
+    """The part of a map that an object reaches, and its Gaussian there, 1 at its place."""
     spread = np.maximum(SPREAD * size, NARROWEST)
     reach = np.ceil(3 * spread).astype(int)
-    window, curves = [], []
-    for axis in range(heat.ndim):
+    window, curve = [], np.ones(())
+    for axis, count in enumerate(places):
         start = max(0, place[axis] - reach[axis])
-        stop = min(heat.shape[axis], place[axis] + reach[axis] + 1)
+        stop = min(count, place[axis] + reach[axis] + 1)
         window.append(slice(start, stop))
         apart = (np.arange(start, stop) - place[axis]) / spread[axis]
-        curves.append(np.exp(-(apart**2) / 2))
-    curve = curves[0]
-    for other in curves[1:]:
-        curve = curve[..., None] * other
-    part = heat[tuple(window)]
-    np.maximum(part, curve, out=part)
+        curve = curve[..., None] * np.exp(-(apart**2) / 2)
+    return tuple(window), curve
+
+
+def _measures(
+    part: Array, curve: Array, window: tuple[slice, ...], centre: Array, size: Array, reach: float
+) -> None:
+    """Write size, offset and their weight where no other object's weigh more, in place."""
+    mine = np.argwhere((curve >= reach) & (curve >= part[..., -1]))
+    at = tuple(mine.T)
+    rank = len(size)
+    part[(*at, slice(None, rank))] = np.log(size)
+    part[(*at, slice(rank, -1))] = centre - (mine + [each.start for each in window]) - 0.5
+    part[(*at, -1)] = curve[at]
 
 
 def _ignored(places: tuple[int, ...], ignore: ArrayLike | None, rank: int, stride: int) -> Array:

@@ -16,8 +16,9 @@ from fieldsight.core.losses.focal import heat_map_focal
 class DetectionLoss(keras.losses.Loss):
     """Focal loss of the heat, and at each centre the distance of size and offset.
 
-    For `core.architectures.detector`, against the targets of `core.detection.encode`. Every part
-    is divided by the objects of the batch, so that a picture without any counts as it should.
+    For `core.architectures.detector`, against the targets of `core.detection.encode`. The heat's
+    part is divided by the objects of the batch, so that a picture without any counts as it
+    should; the distances, where the target weighs them, by all their weights.
 
     Reference:
         Zhou, Wang, Krähenbühl, Objects as points, 2019, equations 1 to 4. Differs in that sizes
@@ -86,14 +87,14 @@ class DetectionLoss(keras.losses.Loss):
             hard_negatives=self.hard_negatives,
             per="batch_positive",
         )
-        at_centre = ops.cast(y_true[..., -1:], "float32")
+        weight = ops.cast(y_true[..., -1:], "float32")
         apart = ops.abs(
             ops.cast(y_true[..., classes:-1], "float32")
             - ops.cast(y_pred[..., classes:], "float32")
         )
-        apart = _tensors.flat(apart * at_centre * self._weights(rank))
-        count, objects = ops.cast(ops.shape(apart)[0], "float32"), ops.sum(at_centre)
-        return heat + ops.sum(apart, axis=1) * count / ops.maximum(objects, 1.0)
+        apart = _tensors.flat(apart * weight * self._weights(rank))
+        count, total = ops.cast(ops.shape(apart)[0], "float32"), ops.sum(weight)
+        return heat + ops.sum(apart, axis=1) * count / ops.maximum(total, 1.0)
 
     def _weights(self, rank: int) -> Any:
         """Of sizes and offsets, of which each is a mean over the axes."""

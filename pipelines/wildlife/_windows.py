@@ -20,6 +20,9 @@ Array = NDArray[Any]
 NEAR_OBJECT, NEAR_MISTAKE = 0.55, 0.6  # shares of windows; the second, of those that are left
 INVERTED = 0.15  # of thermal windows: whether dark is hot was guessed, and may be wrong
 GAIN, OFFSET, NOISE = 0.3, 20.0, 5.0  # at most, of values of 0 to 255
+# Of the Gaussian about a centre, from which on size and offset are learned: the peak of an elephant
+# of fifty pixels often lies a place or two beside its centre.
+REACH = 0.4
 LARGE = 64_000_000  # values of a picture that is read by windows, not as a whole
 TRIES = 20  # pictures that can't be read, one after the other, before it is an error
 
@@ -173,7 +176,7 @@ class Windows:
             unknown = move.boxes(unknown, shape)
         target = encode(
             boxes, labels, (side, side), num_classes=self.num_classes, stride=self.stride,
-            ignore=unknown,
+            ignore=unknown, reach=REACH,
         )  # fmt: skip
         values = image.astype(np.float32)
         return (self._changed(values, rng) if self.distort else values), target

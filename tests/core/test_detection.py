@@ -49,6 +49,44 @@ def test_a_wide_objects_heat_is_wide_along_its_length() -> None:
     assert target[14, 12, 0] < 1e-5
 
 
+def test_about_a_large_objects_centre_its_size_and_offset_stand_too() -> None:
+    # 32 x 32 pixels about (18, 18): at stride 4 in place (4, 4), whose middle it is. The Gaussian
+    # is 0.54 / 6 of 8 places wide, 0.72: beside the centre exp(-1 / (2 * 0.72^2)) = 0.381 high,
+    # and 0.381^2 = 0.145 on the diagonal.
+    target = encode([[2, 2, 34, 34]], None, (48, 48), reach=0.3)
+    at = [[3, 4], [4, 3], [4, 4], [4, 5], [5, 4]]
+    assert np.argwhere(target[..., -1]).tolist() == at
+    assert target[4, 4, 1:].tolist() == pytest.approx([np.log(8), np.log(8), 0, 0, 1])
+    assert target[3, 4, 1:].tolist() == pytest.approx(
+        [np.log(8), np.log(8), 1, 0, 0.3811], rel=1e-3
+    )
+    assert target[4, 5, 3:].tolist() == pytest.approx([0, -1, 0.3811], rel=1e-3)
+    alone = encode([[2, 2, 34, 34]], None, (48, 48))
+    np.testing.assert_array_equal(alone[..., 0], target[..., 0])
+    assert np.argwhere(alone[..., -1]).tolist() == [[4, 4]]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_peak_beside_the_centre_gives_the_same_box(rank: int) -> None:
+    box = np.array([[9.0] * rank + [61.0] * rank])
+    target = encode(box, None, (80,) * rank, stride=4, reach=0.5)
+    weights = target[..., -1]
+    beside = np.argwhere((weights > 0) & (weights < 1))
+    assert len(beside) >= 2 * rank
+    for place in beside:
+        maps = target[..., :-1].copy()
+        maps[..., 0] = -9.0
+        maps[(*place, 0)] = 9.0
+        np.testing.assert_allclose(decode(maps).boxes, box, atol=1e-4)
+
+
+def test_a_small_objects_centre_beside_a_large_ones_keeps_its_own_size() -> None:
+    small, large = [18, 14, 22, 18], [2, 2, 34, 34]  # centres in places (4, 5), (4, 4)
+    target = encode([small, large], None, (48, 48), reach=0.1)
+    assert target[4, 5, 1:].tolist() == pytest.approx([0, 0, -0.5, -0.5, 1], abs=1e-6)
+    assert (target[..., -1] == 1).sum() == 2
+
+
 def test_where_two_meet_the_higher_heat_counts_and_the_smaller_is_kept() -> None:
     boxes = [[0, 0, 16, 16], [7, 7, 9, 9]]  # one centre
     for order in ([0, 1], [1, 0]):
@@ -163,6 +201,12 @@ def test_an_object_is_where_no_neighbour_exceeds_however_many_reach_the_threshol
 def test_what_isnt_a_scene_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encode(*arguments)
+
+
+@pytest.mark.parametrize("reach", [0.0, 1.5])
+def test_a_reach_that_is_no_height_is_refused(reach: float) -> None:
+    with pytest.raises(ValueError, match="reach must be above 0 and at most 1"):
+        encode([], None, (8, 8), reach=reach)
 
 
 def test_what_isnt_an_answer_is_refused() -> None:
