@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.core.boxes import centres
+from fieldsight.core.boxes import centres, clip
 from fieldsight.core.detection import encode
 from fieldsight.core.symmetry import symmetries
 from fieldsight.datasets.animals import Frame
@@ -23,6 +23,7 @@ GAIN, OFFSET, NOISE = 0.3, 20.0, 5.0  # at most, of values of 0 to 255
 # Of the Gaussian about a centre, from which on size and offset are learned: the peak of an elephant
 # of fifty pixels often lies a place or two beside its centre.
 REACH = 0.4
+SHOWN = 0.4  # of an object's box, from which on the part in a window is one to be found
 LARGE = 64_000_000  # values of a picture that is read by windows, not as a whole
 TRIES = 20  # pictures that can't be read, one after the other, before it is an error
 
@@ -162,10 +163,7 @@ class Windows:
         )
         image = self.pictures.window(place.frame, top, left, side)
         offset = np.array([left, top, left, top])
-        boxes = np.asarray(frame.boxes, float) - offset
-        middles = centres(boxes)
-        inside = ((middles >= 0) & (middles < side)).all(axis=1)
-        touching = ~inside & (boxes[:, :2] < side).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+        boxes, inside, touching = _seen(np.asarray(frame.boxes, float) - offset, side, frame.points)
         unknown = np.concatenate([boxes[touching], np.asarray(frame.ignored, float) - offset])
         labels = frame.labels[inside]
         boxes = boxes[inside]
@@ -191,6 +189,23 @@ class Windows:
         if rng.random() < 0.3:
             image = image + rng.normal(0, rng.uniform(0, NOISE), image.shape)
         return np.clip(image, 0, 255).astype(np.float32)
+
+
+def _seen(boxes: Array, side: int, points: bool) -> tuple[Array, Array, Array]:
+    """What of boxes lies in a window, which of them are to be found, which only touch it.
+
+    A window's edge is as a picture's: what is marked there is the part that shows. A point's box
+    stays as it is, for its middle is what was marked.
+    """
+    if points:
+        middles = centres(boxes)
+        inside = ((middles >= 0) & (middles < side)).all(axis=1)
+        touching = ~inside & (boxes[:, :2] < side).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+        return boxes, inside, touching
+    shown = clip(boxes, (side, side))
+    areas, whole = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (shown, boxes))
+    inside = areas >= SHOWN * whole
+    return shown, inside, ~inside & (areas > 0)
 
 
 def side_for(frames: Sequence[Frame], least: int) -> int:
