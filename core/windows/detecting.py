@@ -15,7 +15,7 @@ from fieldsight.core.boxes import centres, clip, suppress
 from fieldsight.core.boxes.geometry import By
 from fieldsight.core.detection import Detections
 from fieldsight.core.windows.geometry import Plan
-from fieldsight.core.windows.reading import Padding, Valid
+from fieldsight.core.windows.reading import Padding, Valid, ahead
 from fieldsight.core.windows.running import Global, arrays, prepare, scale_of
 
 
@@ -98,7 +98,11 @@ def detect(
     layout, rank = job.plan, len(job.plan.axes)
     found: list[Detections] = []
     through = 0
-    with contextlib.closing(job.answers(range(layout.rows))) as answers:
+    with (
+        contextlib.closing(job.answers(range(layout.rows))) as run,
+        # The model runs on while objects are found in what it answered before.
+        contextlib.closing(ahead(run)) as answers,
+    ):
         for batch, answer in answers:
             running = [window for window in batch.windows if window.runs]
             outputs = [] if answer is None else arrays(answer, len(running))

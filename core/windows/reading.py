@@ -6,7 +6,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -61,6 +61,7 @@ class Reader:
         padding: what lies beyond the array's end.
         nodata: value of places without data; None if all have some.
         valid: a rule beyond that.
+        spare: batches' memory that may be used again (`give_back`).
     """
 
     source: Any
@@ -70,6 +71,7 @@ class Reader:
     padding: Padding
     nodata: float | None
     valid: Valid | None
+    spare: deque[NDArray[Any]] = field(default_factory=deque, repr=False, compare=False)
 
     def batches(self, rows: Sequence[int]) -> Iterator[Batch]:
         """Yield the windows of some rows in order; no batch has windows of two rows.
@@ -81,33 +83,58 @@ class Reader:
         size = -(-self.plan.in_row // groups)  # Alike, so that few sizes are compiled.
         for row in rows:
             windows: list[Window] = []
-            images: list[NDArray[Any]] = []
+            count, images = 0, self._memory(size)
             for index in self.plan.row(row):
-                window, image = self.read(index)
-                windows.append(window)
-                if image is not None:
-                    images.append(image)
-                if len(images) == size:
-                    yield Batch(row, tuple(windows), np.stack(images))
-                    windows, images = [], []
+                windows.append(self.read(index, images[count]))
+                count += windows[-1].runs
+                if count == size:
+                    yield Batch(row, tuple(windows), images)
+                    windows, count, images = [], 0, self._memory(size)
             if windows:
-                yield Batch(row, tuple(windows), np.stack(images) if images else None)
+                yield Batch(row, tuple(windows), images[:count] if count else None)
+            if not count:
+                self.give_back(images)
 
-    def read(self, index: tuple[int, ...]) -> tuple[Window, NDArray[Any] | None]:
-        """Read one window, and its picture if it is to be run."""
+    def give_back(self, images: NDArray[Any]) -> None:
+        """Let the pictures of a batch be written over by later ones.
+
+        Memory that was written to before is filled many times faster than new memory.
+
+        Args:
+            images: `Batch.images` that nobody looks at any more.
+        """
+        self.spare.append(images if images.base is None else images.base)
+
+    def _memory(self, size: int) -> NDArray[Any]:
+        """Room for so many windows."""
+        shape = (size, *self.plan.window, int(self.source.shape[-1]))
+        while self.spare:
+            images = self.spare.popleft()
+            if images.shape == shape:
+                return images
+        return np.empty(shape, self.dtype)
+
+    def read(self, index: tuple[int, ...], image: NDArray[Any]) -> Window:
+        """Read one window, and fill in its picture if it is to be run.
+
+        Args:
+            index: its number along every axis.
+            image: `(*window, channels)`, which is written over.
+        """
         place = self.plan.inside(index)
         piece = self._piece(place)
         runs, valid = self._validity(piece, place)
         if not runs:
-            return Window(index, False, valid), None
-        image = piece.astype(self.dtype)
-        if np.issubdtype(piece.dtype, np.inexact):
-            image = _without_nan(image, valid, place)
+            return Window(index, False, valid)
         short = [w - n for w, n in zip(self.plan.window, piece.shape, strict=False)]
+        part = image[tuple(slice(side) for side in piece.shape[:-1])]
+        np.copyto(part, piece, casting="unsafe")
+        if np.issubdtype(piece.dtype, np.inexact):
+            _without_nan(part, valid, place)
         if any(short):
             pads = [*((0, missing) for missing in short), (0, 0)]
-            image = np.pad(image, pads, mode=_MODES[self.padding])
-        return Window(index, True, valid), image
+            image[...] = np.pad(part, pads, mode=_MODES[self.padding])
+        return Window(index, True, valid)
 
     def _piece(self, place: Slices) -> NDArray[Any]:
         try:
@@ -159,16 +186,14 @@ def _has_data(piece: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     return np.not_equal(piece, nodata).any(axis=-1)
 
 
-def _without_nan(
-    image: NDArray[Any], valid: NDArray[np.bool_] | None, place: Slices
-) -> NDArray[Any]:
-    """The picture with 0 for NaN where there are no data; NaN elsewhere is refused.
+def _without_nan(image: NDArray[Any], valid: NDArray[np.bool_] | None, place: Slices) -> None:
+    """Put 0 in place of NaN where there are no data; NaN elsewhere is refused.
 
     One NaN would spread over all that sees it.
     """
     lost = np.isnan(image)
     if not lost.any():
-        return image
+        return
     wrong = lost.any(axis=-1) if valid is None else lost.any(axis=-1) & valid
     if wrong.any():
         first = np.argwhere(wrong)[0] + [side.start for side in place]
@@ -178,7 +203,6 @@ def _without_nan(
             "places out."
         )
     image[lost] = 0
-    return image
 
 
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:

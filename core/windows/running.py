@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -30,10 +30,21 @@ class Job:
     reader: Reader
 
     def answers(self, rows: Sequence[int]) -> Generator[tuple[Batch, Any], None, None]:
-        """Yield each batch with the model's answer; None where no window of it was run."""
+        """Yield each batch with the model's answer; None where no window of it was run.
+
+        Its pictures are gone by then, unless the answer is made of them.
+        """
         with contextlib.closing(ahead(self.reader.batches(rows))) as batches:
             for batch in batches:
-                yield batch, None if batch.images is None else self.model(batch.images)
+                if batch.images is None:
+                    yield batch, None
+                    continue
+                answer = self.model(batch.images)
+                parts = (np.asarray(part) for part in keras.tree.flatten(answer))
+                if not any(np.may_share_memory(part, batch.images) for part in parts):
+                    self.reader.give_back(batch.images)
+                    batch = replace(batch, images=None)
+                yield batch, answer
 
     def trial(self) -> Any:
         """What the model answers to one window of zeros, for its form."""

@@ -74,7 +74,7 @@ def watch(settings: Watch) -> int:
         _training.prepare_backend(0)
         from fieldsight.pipelines.wildlife import _alarms, _finder
 
-        finder = _finder.load(file, polarity=settings.polarity)
+        finder = _finder.load(file, polarity=settings.polarity, ahead=False)
         return finder, _alarms.from_facts(file.card.facts.get("alarms", {}))
 
     return _watch.answer(request, load)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class NetworkFinder:
         eye: how it sees pictures.
         provenance: what outputs say of it.
         least: of scores that are given; None for what may prolong a track.
+        ahead: whether frames may be asked for before the last one's objects are given: not where
+            they come as somebody waits for the alert.
     """
 
     def __init__(
@@ -63,12 +66,15 @@ class NetworkFinder:
         eye: Eye,
         provenance: Provenance,
         least: float | None = None,
+        ahead: bool = True,
     ) -> None:
         self.network, self.classes = network, tuple(classes)
         self.people, self.vehicles, self.threshold = people, vehicles, threshold
         self.stride, self.largest_px, self.eye = stride, largest_px, eye
         self.provenance = provenance
         self.least = WEAK * threshold if least is None else least
+        self.ahead = ahead
+        self._batch: Array | None = None
         model = getattr(network, "model", network)
         self._multiple = max(context_of(model).stride)
 
@@ -77,8 +83,29 @@ class NetworkFinder:
 
         A thermal sequence's first eight frames are waited for: they tell its scale.
         """
-        for shot in self.eye.follow(shots):
-            yield shot, once(self.look(shot.image), self.threshold)
+        seen = self.eye.follow(shots)
+        looked = self._ahead(seen) if self.ahead else ((shot, self.look(shot.image))
+                                                       for shot in seen)  # fmt: skip
+        for shot, found in looked:
+            yield shot, once(found, self.threshold)
+
+    def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+        """The network runs on the next frame while the caller works on what is in this one."""
+        with ThreadPoolExecutor(1, thread_name_prefix="network") as pool:
+            before: tuple[Shot, Future[Any]] | None = None
+            for shot in shots:
+                small = _is_small(shot.image)
+                running = pool.submit(self._maps if small else self._by_windows, shot.image)
+                if before is not None:
+                    yield self._looked(*before)
+                before = shot, running
+            if before is not None:
+                yield self._looked(*before)
+
+    def _looked(self, shot: Shot, running: Future[Any]) -> tuple[Shot, Detections]:
+        answer = running.result()
+        small = _is_small(shot.image)
+        return shot, self._objects(answer, shot.image.shape[:2]) if small else answer
 
     def look(self, image: Array) -> Detections:
         """All of at least `least` in a picture, each class by itself.
@@ -86,16 +113,30 @@ class NetworkFinder:
         Args:
             image: `(rows, columns, channels)` uint8, as the eye sees it.
         """
-        rows, columns = image.shape[:2]
-        if rows * columns > WHOLE:
+        if not _is_small(image):
             return self._by_windows(image)
+        return self._objects(self._maps(image), image.shape[:2])
+
+    def _maps(self, image: Array) -> Array:
+        """The network's answer to a picture, filled up to sides that it takes."""
+        rows, columns = image.shape[:2]
         missing = [(0, -side % self._multiple) for side in (rows, columns)]
-        mode = "reflect" if min(rows, columns) > self._multiple else "edge"
-        padded = np.pad(image, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload]
-        answer = self._run(padded[None].astype(np.float32))[0]
+        shape = (1, rows + missing[0][1], columns + missing[1][1], image.shape[2])
+        # Memory that was written to before is filled many times faster than new memory.
+        if self._batch is None or self._batch.shape != shape:
+            self._batch = np.empty(shape, np.float32)
+        if shape[1:3] != (rows, columns):
+            mode = "reflect" if min(rows, columns) > self._multiple else "edge"
+            image = np.pad(image, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload]
+        np.copyto(self._batch[0], image)
+        answer: Array = self._run(self._batch)[0]
+        return answer
+
+    def _objects(self, answer: Array, size: tuple[int, int]) -> Detections:
+        """What a network's answer to a picture of a size says."""
+        rows, columns = size
         places = (-(-rows // self.stride), -(-columns // self.stride))
-        found = self._decode(answer[: places[0], : places[1]])
-        return _within(found, (rows, columns))
+        return _within(self._decode(answer[: places[0], : places[1]]), size)
 
     def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
         """What is in an orthomosaic, by windows; places without data aren't looked at."""
@@ -125,7 +166,11 @@ class NetworkFinder:
 
 
 def load(
-    file: ModelFile, *, threshold: float | None = None, polarity: Polarity = "auto"
+    file: ModelFile,
+    *,
+    threshold: float | None = None,
+    polarity: Polarity = "auto",
+    ahead: bool = True,
 ) -> NetworkFinder:
     """The finder of a saved model, run by the fastest runtime there is.
 
@@ -133,6 +178,7 @@ def load(
         file: that was found.
         threshold: instead of the card's.
         polarity: of thermal frames.
+        ahead: as `NetworkFinder` has it.
 
     Raises:
         CommandError: if the card lacks what a finder needs, or the threshold is no probability.
@@ -151,6 +197,7 @@ def load(
             largest_px=float(facts["largest_px"]),
             eye=Eye(bool(facts["thermal"]), polarity),
             provenance=provenance_of(file),
+            ahead=ahead,
         )
     except KeyError as error:
         raise CommandError(
@@ -168,6 +215,12 @@ def provenance_of(file: ModelFile) -> Provenance:
         simulated=card.simulated, run=file.run_id or card.run_id or "", software=card.version,
         disclaimer=DISCLAIMER,
     )  # fmt: skip
+
+
+def _is_small(image: Array) -> bool:
+    """Whether a picture is run at once."""
+    rows, columns = image.shape[:2]
+    return rows * columns <= WHOLE
 
 
 def once(found: Detections, threshold: float) -> Detections:
@@ -217,6 +270,7 @@ class _Seen:
 
     def __init__(self, mosaic: Mosaic, eye: Eye) -> None:
         self._mosaic, self._eye = mosaic, eye
+        self._valid: tuple[tuple[slice, slice], Array] | None = None
         self.shape = (*mosaic.shape[:2], eye.channels)
         self._scale = None
         if eye.thermal:
@@ -225,10 +279,13 @@ class _Seen:
                 self._scale = thermal.scale_of(some, polarity=eye.polarity)
 
     def read(self, slices: tuple[slice, slice]) -> Array:
-        return self._eye.see(self._mosaic.read(slices), self._scale)
+        image, valid = self._mosaic.read_valid(slices)
+        self._valid = slices, valid  # it is asked for next, and nothing is read twice
+        return self._eye.see(image, self._scale)
 
     def valid(self, slices: tuple[slice, slice]) -> Array:
-        return self._mosaic.valid(slices)
+        known = self._valid
+        return known[1] if known and known[0] == slices else self._mosaic.valid(slices)
 
 
 def _within(found: Detections, size: tuple[int, int]) -> Detections:
