@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,13 @@ def _reduced(image: Array, step: int) -> Floats:
     if image.ndim == 3 and image.shape[-1] > 1:
         grey = image.mean(-1)
     rows, columns = (max(1, side // step) for side in grey.shape)
-    cut = np.asarray(grey[: rows * step, : columns * step], np.float64)
+    cut = grey[: rows * step, : columns * step]
     height, width = cut.shape
-    return cut.reshape(rows, height // rows, columns, width // columns).mean(axis=(1, 3))
+    # Sums of every so many rows, then columns: a tenth of the time of a mean over four axes.
+    tall, wide = height // rows, width // columns
+    lines = functools.reduce(np.add, (cut[by::tall].astype(np.float64) for by in range(tall)))
+    total: Floats = functools.reduce(np.add, (lines[:, by::wide] for by in range(wide)))
+    return total / (tall * wide)
 
 
 def _spectrum(small: Floats) -> Array:
@@ -120,7 +125,8 @@ def _shift(
     tried = [(0, 0), *_highest(peaks)]
     row, column = min(tried, key=lambda one: _unlike(before, after, one))
     # The median's deviation, which the peak itself doesn't widen; 1.4826 of it are a normal one's.
-    deviation = 1.4826 * float(np.median(np.abs(peaks - np.median(peaks))))
+    some = peaks[::2, ::2]
+    deviation = 1.4826 * float(np.median(np.abs(some - np.median(some))))
     if peaks[row % rows, column % columns] < CLEAR * deviation:
         return 0.0, 0.0
     return _middle(peaks, row, column)
@@ -128,8 +134,9 @@ def _shift(
 
 def _highest(peaks: Floats) -> list[tuple[int, int]]:
     """The highest local maxima within reach, as signed rows and columns."""
-    around = [np.roll(peaks, by, axis) for axis in (0, 1) for by in (-1, 1)]
-    top = np.where((peaks >= np.max(around, axis=0)) & (peaks > 0), peaks, -np.inf).ravel()
+    around = (np.roll(peaks, by, axis) for axis in (0, 1) for by in (-1, 1))
+    highest = functools.reduce(np.maximum, around)
+    top = np.where((peaks >= highest) & (peaks > 0), peaks, -np.inf).ravel()
     places = np.argpartition(-top, min(PEAKS, top.size - 1))[:PEAKS]
     found = []
     for place in places[np.isfinite(top[places])].tolist():
