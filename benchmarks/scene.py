@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,22 +95,6 @@ class Mapping:
         return time.perf_counter() - started
 
 
-class Counted:
-    """A run, and the processor's seconds of it, which a busy machine doesn't stretch."""
-
-    def __init__(self, run: Callable[[int], float]) -> None:
-        self.of = run
-        self.seconds: list[float] = []
-
-    def run(self, pair: int) -> float:
-        """Seconds of the clock."""
-        started = time.process_time()
-        found = self.of(pair)
-        if pair >= 0:
-            self.seconds.append(time.process_time() - started)
-        return found
-
-
 class Alone:
     """The model on the same windows, which lie in memory."""
 
@@ -141,7 +124,7 @@ def speed(folder: Path, asked: argparse.Namespace) -> None:
     network = network_of()
     mapping = Mapping(path, model_of(network, "keras"), asked.window)
     alone = Alone(network, mapping)
-    both = Counted(mapping.run), Counted(alone.run)
+    both = _pairs.Counted(mapping.run), _pairs.Counted(alone.run)
     ours, theirs = _pairs.interleaved(both[0].run, both[1].run, asked.pairs, say=_say)
     found = _pairs.ratio(ours, theirs)
     computed = _pairs.ratio(both[0].seconds, both[1].seconds)
