@@ -1,5 +1,6 @@
 """One animal, one box, however a mosaic is cut; pictures too few to be split are cut in pieces."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,31 @@ def test_frames_are_given_one_by_one_in_a_sequences_scale() -> None:
     next(given)
     assert len(asked) == 8
     assert len(list(given)) == 10
+
+
+def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shots = [Shot(n, None, herd(np.random.default_rng(n), (64 + 9 * n, 100))[0]) for n in range(6)]
+    monkeypatch.setattr(_finder, "WHOLE", 100 * 95)  # the last ones go by windows
+    monkeypatch.setattr(_finder, "WINDOW", 64)
+    asked: list[int] = []
+
+    def coming() -> Iterator[Shot]:
+        for shot in shots:
+            asked.append(shot.number)
+            yield shot._replace(image=np.repeat(shot.image, 3, axis=2))
+
+    colour = {"eye": Eye(False), "least": 0.1}
+    ahead = list(finder(bright(3), **colour).frames(coming()))
+    asked.clear()
+    waiting = finder(bright(3), ahead=False, **colour)
+    for number, (shot, found) in enumerate(waiting.frames(coming())):
+        assert asked[-1] == shot.number == number  # none after it: it may come in an hour
+        assert ahead[number][0].number == number
+        np.testing.assert_array_equal(found.boxes, ahead[number][1].boxes)
+        np.testing.assert_array_equal(found.scores, ahead[number][1].scores)
+    assert asked == list(range(6))
 
 
 def test_the_network_answers_every_fourth_pixel_and_sees_no_whole_picture() -> None:
