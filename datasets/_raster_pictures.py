@@ -109,7 +109,17 @@ def read(raster: Raster, chosen: Layout, slices: Slices) -> tuple[Array, Array |
         image = _whole_numbers(bands, valid, raster).astype(chosen.dtype, copy=False)
     if valid is not None and not valid.all():
         image = np.where(valid[..., None], image, np.zeros((), image.dtype))
-    return np.ascontiguousarray(image), valid
+    return _interleaved(image), valid
+
+
+def _interleaved(image: Array) -> Array:
+    """The picture in memory as pictures lie, channel by channel: a third of NumPy's time."""
+    if image.flags.c_contiguous:
+        return image
+    found = np.empty(image.shape, image.dtype)
+    for channel in range(image.shape[-1]):
+        found[..., channel] = image[..., channel]
+    return found
 
 
 def read_valid(raster: Raster, chosen: Layout, slices: Slices) -> Array:
@@ -129,12 +139,22 @@ def read_valid(raster: Raster, chosen: Layout, slices: Slices) -> Array:
 def _valid(raster: Raster, chosen: Layout, bands: Array, slices: Slices) -> Array | None:
     if not chosen.masked:
         return None
-    empty: Array = np.zeros(bands.shape, bool)
-    if chosen.nodata is not None:
-        nan = bool(np.isnan(chosen.nodata).any())
-        empty = np.isnan(bands) if nan else np.equal(bands, chosen.nodata)
-    valid: Array = ~np.all(empty, -1)  # black in one band alone is no hole
+    valid: Array = ~_empty(chosen.nodata, bands)
     return valid & raster.mask(slices) if chosen.mask else valid
+
+
+def _empty(nodata: Array | None, bands: Array) -> Array:
+    """`(rows, columns)` bool, True where all bands have their nodata value."""
+    if nodata is None:
+        return np.zeros(bands.shape[:2], bool)
+    nan = bool(np.isnan(nodata).any())
+    empty = np.ones(bands.shape[:2], bool)  # black in one band alone is no hole
+    for band, value in enumerate(nodata):
+        values = bands[..., band]
+        empty &= np.isnan(values) if nan else values == value
+        if not empty.any():
+            break  # as nearly everywhere
+    return empty
 
 
 def _whole_numbers(image: Array, valid: Array | None, raster: Raster) -> Array:
