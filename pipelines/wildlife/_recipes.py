@@ -20,7 +20,7 @@ class Way:
         other: to simulate of the other setting.
         detail: of the simulation.
         stride: of the detector.
-        filters: of its backbone, by stride 2, 4, 8.
+        filters: of its backbone, by stride 2, 4, 8, 16.
         pyramid: filters of its way back and its heads.
         rounds: a recipe each; from the second on the detector's mistakes are shown to it.
         steps: batches an epoch.
@@ -45,13 +45,13 @@ QUICK = Way(
     other=4,
     detail="quick",
     stride=4,
-    filters=(16, 32, 64),
+    filters=(16, 32, 64, 96),
     pyramid=32,
     rounds=(
-        Recipe(epochs=8, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
-        Recipe(epochs=8, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
+        Recipe(epochs=5, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
+        Recipe(epochs=23, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
     ),
-    steps=64,
+    steps=96,
     side=128,
     mined=200,
 )
@@ -61,11 +61,11 @@ FULL = dataclasses.replace(
     flights=96,
     other=12,
     stride=2,
-    filters=(24, 48, 96),
+    filters=(24, 48, 96, 128),
     pyramid=48,
     rounds=(
-        Recipe(epochs=20, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
-        Recipe(epochs=20, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
+        Recipe(epochs=8, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
+        Recipe(epochs=32, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
     ),
     steps=150,
     mined=2000,
