@@ -15,7 +15,7 @@ from fieldsight.core.boxes import centres, clip, suppress
 from fieldsight.core.boxes.geometry import By
 from fieldsight.core.detection import Detections
 from fieldsight.core.windows.geometry import Plan
-from fieldsight.core.windows.reading import Padding, Valid, ahead
+from fieldsight.core.windows.reading import Padding, Valid, Window, ahead
 from fieldsight.core.windows.running import Global, arrays, prepare, scale_of
 
 
@@ -44,7 +44,8 @@ def detect(
     left; the middle of that is a seam, and a window keeps the objects whose centre lies on its
     side. Within a few pixels of a seam both may keep one, because rounding moves centres over
     it: the better stays. So with the same `threshold` and `by` as decode's what is found is
-    what decode finds in the model's answer on the whole array.
+    what decode finds in the model's answer on the whole array, but for what has its centre where
+    there are no data.
 
     Args:
         source: as `predict` has it.
@@ -110,7 +111,7 @@ def detect(
                 each = [_counting(output[number], layout, read.index) for output in outputs]
                 parts, scales = zip(*each, strict=True)
                 decoded = _checked(decode(keras.tree.pack_sequence_as(answer, list(parts))), rank)
-                found.append(_kept(decoded, layout, read.index, np.max(scales, axis=0)))
+                found.append(_kept(decoded, layout, read, np.max(scales, axis=0)))
             through += len(batch.windows)
             if progress is not None:
                 progress(through, layout.count)
@@ -143,10 +144,12 @@ def _counting(
     return output[tuple(place)], scale
 
 
-def _kept(
-    decoded: Detections, layout: Plan, index: Sequence[int], slack: NDArray[np.int64]
-) -> Detections:
-    """The objects whose centre lies in a window's core, or hardly beyond it, in array pixels."""
+def _kept(decoded: Detections, layout: Plan, read: Window, slack: NDArray[np.int64]) -> Detections:
+    """The objects whose centre lies in a window's core, or hardly beyond it, in array pixels.
+
+    What has its centre where there are no data is none: the model was never shown such places.
+    """
+    index = read.index
     first = [axis.kept[i][0] for axis, i in zip(layout.axes, index, strict=True)]
     boxes = decoded.boxes + np.array([*first[::-1], *first[::-1]], np.float32)
     middle = centres(boxes)[:, ::-1]
@@ -156,6 +159,10 @@ def _kept(
         along = middle[:, number]
         inside &= (along >= max(low - slack[number], 0)) & (along < high + slack[number])
         inside &= along < axis.side
+    if read.valid is not None:
+        begin = [side.start for side in layout.inside(index)]
+        place = np.floor(middle).astype(np.int64) - begin
+        inside &= read.valid[tuple(np.clip(place, 0, np.array(read.valid.shape) - 1).T)]
     return Detections(boxes, decoded.scores, decoded.labels).take(np.flatnonzero(inside))
 
 

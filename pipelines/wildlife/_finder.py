@@ -74,6 +74,7 @@ class NetworkFinder:
         self.provenance = provenance
         self.least = WEAK * threshold if least is None else least
         self.ahead = ahead
+        self.odd = ""  # of the last input: why nothing is known of it
         self._batch: Array | None = None
         model = getattr(network, "model", network)
         self._multiple = max(context_of(model).stride)
@@ -83,11 +84,19 @@ class NetworkFinder:
 
         A thermal sequence's first eight frames are waited for: they tell its scale.
         """
-        seen = self.eye.follow(shots)
+        seen = self.eye.follow(self._weighed(shots))
         looked = self._ahead(seen) if self.ahead else ((shot, self.look(shot.image))
                                                        for shot in seen)  # fmt: skip
         for shot, found in looked:
             yield shot, once(found, self.threshold)
+
+    def _weighed(self, shots: Iterable[Shot]) -> Iterator[Shot]:
+        """The frames as they are; whether the first is of what the network learned is noted."""
+        self.odd = ""
+        for number, shot in enumerate(shots):
+            if not number:
+                self.odd = odd_for(self.eye, shot.image)
+            yield shot
 
     def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """The network runs on the next frame while the caller works on what is in this one."""
@@ -140,7 +149,9 @@ class NetworkFinder:
 
     def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
         """What is in an orthomosaic, by windows; places without data aren't looked at."""
-        found = self._by_windows(_Seen(mosaic, self.eye), progress=progress)
+        seen = _Seen(mosaic, self.eye)
+        self.odd = seen.odd
+        found = self._by_windows(seen, progress=progress)
         return once(found, self.threshold)
 
     def _by_windows(
@@ -273,10 +284,10 @@ class _Seen:
         self._valid: tuple[tuple[slice, slice], Array] | None = None
         self.shape = (*mosaic.shape[:2], eye.channels)
         self._scale = None
-        if eye.thermal:
-            some = list(mosaic.some(count=thermal.FIRST))
-            if some and all(thermal.is_thermal(one) for one in some):
-                self._scale = thermal.scale_of(some, polarity=eye.polarity)
+        some = list(mosaic.some(count=thermal.FIRST if eye.thermal else 1))
+        self.odd = odd_for(eye, some[0]) if some else ""
+        if eye.thermal and some and all(thermal.is_thermal(one) for one in some):
+            self._scale = thermal.scale_of(some, polarity=eye.polarity)
 
     def read(self, slices: tuple[slice, slice]) -> Array:
         image, valid = self._mosaic.read_valid(slices)
@@ -286,6 +297,21 @@ class _Seen:
     def valid(self, slices: tuple[slice, slice]) -> Array:
         known = self._valid
         return known[1] if known and known[0] == slices else self._mosaic.valid(slices)
+
+
+def odd_for(eye: Eye, image: Array) -> str:
+    """What is to be said of a picture of another kind than an eye learned; "" of its own kind."""
+    if eye.thermal == thermal.is_thermal(image):
+        return ""
+    if eye.thermal:
+        return (
+            "the model learned thermal frames, and this is in colour: its brightness alone was "
+            "looked at, and how well is not known"
+        )
+    return (
+        "the model learned pictures in colour, and this has one channel: how well it was looked "
+        "at is not known"
+    )
 
 
 def _within(found: Detections, size: tuple[int, int]) -> Detections:

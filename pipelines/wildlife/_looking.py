@@ -99,6 +99,7 @@ class _Seen:
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     unplaced: dict[str, list[str]] = field(default_factory=dict)  # inputs by why
+    odd: dict[str, list[str]] = field(default_factory=dict)  # inputs by what is odd of them
 
     def placed(self, placer: _place.Placer) -> None:
         """Note what an input's placing is to be told of."""
@@ -109,9 +110,10 @@ class _Seen:
     def said(self) -> tuple[str, ...]:
         """All notes; what many pictures have in common is told once."""
         found = list(self.notes)
+        for odd, names in self.odd.items():
+            found.append(f"{_and_others(names)}: {odd}")
         for trouble, names in self.unplaced.items():
-            more = f" and {len(names) - 1} others" if len(names) > 1 else ""
-            found.append(f"{names[0]}{more}: not placed, or not all of it: {trouble}")
+            found.append(f"{_and_others(names)}: not placed, or not all of it: {trouble}")
         return tuple(dict.fromkeys(found))
 
 
@@ -144,6 +146,9 @@ def look(
             else:
                 _frames(each, source, finder, how, placer, seen, told)
             seen.placed(placer)
+            odd = getattr(finder, "odd", "")  # of the input that was looked at last
+            if odd:
+                seen.odd.setdefault(odd, []).append(each.name)
         except DataError as error:
             seen.failures[each.name] = str(error)
         seen.failures |= each.failures
@@ -154,16 +159,20 @@ def look(
     )  # fmt: skip
 
 
+def _and_others(names: Sequence[str]) -> str:
+    others = len(names) - 1
+    return names[0] if not others else f"{names[0]} and {others} other{'s' * (others > 1)}"
+
+
 def _unrated(inputs: Sequence[Input], sources: Sequence[Source]) -> list[str]:
     """What follows where nobody says how fast a sequence's frames do, a sentence for all."""
     names = [each.name for each, source in zip(inputs, sources, strict=True)
              if source.in_time and not each.frames_per_second]  # fmt: skip
     if not names:
         return []
-    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
     return [
-        f"{names[0]}{more}: nobody says how fast the frames follow: they have no times, tracks go "
-        f"on unseen for {KEEP:.0f} frames, and films show {films.RATE:.0f} a second; "
+        f"{_and_others(names)}: nobody says how fast the frames follow: they have no times, "
+        f"tracks go on unseen for {KEEP:.0f} frames, and films show {films.RATE:.0f} a second; "
         "--frames-per-second says it"
     ]
 

@@ -721,6 +721,22 @@ def test_a_source_may_say_itself_where_it_has_data() -> None:
     np.testing.assert_array_equal(found[..., 0].ravel(), np.where(np.arange(400) % 7 < 3, 1, -1))
 
 
+def test_an_object_whose_centre_lies_where_there_are_no_data_is_none() -> None:
+    array = np.full((40, 60, 1), 9, np.uint8)
+    array[:, :23] = 0
+    array[20, 23] = array[30, 50] = 5
+
+    def decode(answer: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        rows, columns = np.nonzero(answer[..., 0] != 9)  # the hole's places too
+        boxes = np.stack([columns, rows, columns + 1, rows + 1], axis=1)
+        return boxes, np.full(len(rows), 0.5), np.zeros(len(rows), int)
+
+    found = windows.detect(
+        array, lambda b: b, decode, window=16, margin=0, stride=1, overlap=4, nodata=0
+    )
+    assert sorted(found.boxes[:, :2].tolist()) == [[23.0, 20.0], [50.0, 30.0]]
+
+
 def test_a_place_of_a_coarser_answer_has_data_where_any_of_its_own_has() -> None:
     array = np.zeros((10, 12, 1), np.uint8)
     array[3, 5] = array[9, 9] = 1

@@ -97,6 +97,18 @@ def test_frames_are_given_one_by_one_in_a_sequences_scale() -> None:
     assert len(list(given)) == 10
 
 
+@pytest.mark.parametrize(("thermal", "word"), [(True, "in colour"), (False, "one channel")])
+def test_pictures_of_another_kind_than_it_learned_are_told(thermal: bool, word: str) -> None:
+    grey = herd(np.random.default_rng(1), (64, 96))[0]
+    colour = np.concatenate([grey, grey // 2, 255 - grey], axis=2)
+    own, other = (grey, colour) if thermal else (colour, grey)
+    found = finder(bright(1 if thermal else 3), eye=Eye(thermal, "hot"))
+    list(found.frames([Shot(0, None, other)]))
+    assert word in found.odd
+    list(found.frames([Shot(0, None, own)]))
+    assert found.odd == ""
+
+
 def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
