@@ -70,7 +70,8 @@ class Drawer:
         """
         image, factor = _overview(mosaic)
         name = self._named(view.source, "orthomosaic")
-        self._later(self._save, image, view, name, name, factor)
+        # One that is small is drawn larger, as any picture.
+        self._later(self._save, image, view, name, name, factor if factor < 1 else None)
 
     def close(self) -> None:
         """Draw what waits, and finish the film.
