@@ -17,7 +17,7 @@ from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
 from fieldsight.pipelines.deforestation._change_rule import ChangeRule
 
 if TYPE_CHECKING:
-    from fieldsight.pipelines.deforestation._map_model import MapModel
+    from fieldsight.pipelines.deforestation._change_maps import Maps
 
 Array = NDArray[Any]
 
@@ -104,12 +104,12 @@ def pairs_of(folder: Path) -> list[Pair]:
     return found
 
 
-def evidence(pair: Pair, model: MapModel) -> Evidence:
+def evidence(pair: Pair, maps: Maps) -> Evidence:
     """Map a place at both dates, and take its NDVI.
 
     Args:
         pair: the place.
-        model: ready to run.
+        maps: of a mapper; those of the place are forgotten then.
 
     Raises:
         DataError: if the scenes can't be read, or don't lie on one grid.
@@ -118,7 +118,7 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
     from rasterio.features import rasterize
 
     from fieldsight.pipelines.deforestation._change_fall import Fall
-    from fieldsight.pipelines.deforestation._change_maps import in_memory
+    from fieldsight.pipelines.deforestation._change_maps import forest_and_cleared
     from fieldsight.pipelines.deforestation._change_raster import Dates
 
     with scenes.open_scene(pair.before) as before, scenes.open_scene(pair.after) as after:
@@ -137,8 +137,16 @@ def evidence(pair: Pair, model: MapModel) -> Evidence:
             truth = rasterize(
                 polygons, out_shape=clear.shape, transform=before.grid.transform, dtype="uint8"
             ).astype(bool)
-        forest, _ = in_memory(before, model)
-        _, cleared = in_memory(after, model)
+        both = []
+        for scene, path, index in zip(
+            (before, after), (pair.before, pair.after), indices, strict=True
+        ):
+            name = path.name.removesuffix(SCENE)
+            said = maps.of_scene(scene, name)
+            dry = index > _change_rule.DRY_NDVI
+            both.append(forest_and_cleared(said, maps.model.classes, dry))
+            maps.forget(name)
+        (forest, _), (_, cleared) = both
         fall = Fall(dates, lambda slices: forest[slices])
         return Evidence(
             fall=fall(whole),

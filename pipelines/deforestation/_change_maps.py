@@ -1,72 +1,141 @@
-"""Forest and cleared land of one date, by a mapper."""
+"""What a mapper says of scenes that fit into memory, each mapped once though asked for twice."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldsight.core import windows
+from fieldsight.core.windows.geometry import rounded_up
 from fieldsight.pipelines.deforestation import _change_rule, _map, _map_model
 
 if TYPE_CHECKING:
     from fieldsight.datasets.scenes import Scene
     from fieldsight.pipelines.deforestation._change_rule import Classes
+    from fieldsight.pipelines.deforestation._fields import Field
     from fieldsight.pipelines.deforestation._map_model import MapModel
+    from fieldsight.pipelines.deforestation._mapper import Mapper
 
 Array = NDArray[Any]
 Slices = tuple[slice, slice]
 
+STEPS = 255  # of a probability that is kept
+# Of a side at most: of a window that holds a whole scene little is looked at without being asked.
+WINDOW = 1792
+HELD = 2**30  # bytes of maps that are kept; what is beyond them is mapped again
 
-def of_classes(probabilities: Array, classes: Classes) -> tuple[Array, Array]:
+
+def of_classes(
+    probabilities: Array, classes: Classes, dry: Array | None = None
+) -> tuple[Array, Array]:
     """Probabilities of forest and of cleared land, of those of all classes.
 
     Args:
         probabilities: `(rows, columns, classes)` float32, NaN where there are no data.
         classes: which channels are which.
+        dry: `(rows, columns)` bool, where it can't be open water; None where nothing tells.
 
     Returns:
         Two of `(rows, columns)` float32, 0 where there are no data.
     """
     known = np.nan_to_num(probabilities)
-    return (
-        known[..., list(classes.forest)].sum(axis=-1),
-        known[..., list(classes.cleared)].sum(axis=-1),
-    )
+    cleared = known[..., list(classes.cleared)].sum(axis=-1)
+    if dry is not None:
+        cleared += known[..., list(classes.water)].sum(axis=-1) * dry
+    return known[..., list(classes.forest)].sum(axis=-1), cleared
 
 
-class _Kept:
-    """A sink that keeps the probabilities of forest and of cleared land."""
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A map in memory.
 
+    Attributes:
+        classes: `(rows, columns)` uint8, the likeliest value of each pixel.
+        steps: `(rows, columns, classes)` uint8, the probability of each class times `STEPS`.
+    """
+
+    classes: Array
+    steps: Array
+
+    @property
+    def chances(self) -> Array:
+        """`(rows, columns)` float32 probability of the likeliest class."""
+        return np.asarray(self.steps.max(axis=-1) / np.float32(STEPS), np.float32)
+
+    def of(self, channels: tuple[int, ...]) -> NDArray[np.float32]:
+        """`(rows, columns)` float32 probability of some classes together, by channel."""
+        total = self.steps[..., list(channels)].sum(axis=-1, dtype=np.uint16)
+        return np.asarray(total / np.float32(STEPS), np.float32)
+
+
+class _Sink:
     def __init__(self, shape: tuple[int, ...], model: MapModel) -> None:
-        self.model, self.classes = model, _change_rule.classes_of(model.classes)
-        self.forest, self.cleared = (np.zeros(shape[:2], np.float32) for _ in range(2))
+        self.model = model
+        self.said = Said(
+            np.zeros(shape[:2], np.uint8), np.zeros((*shape[:2], len(model.classes) - 1), np.uint8)
+        )
 
     def write(self, slices: Slices, piece: Array) -> None:
         """Take a piece of the answer."""
-        self.forest[slices], self.cleared[slices] = of_classes(
-            self.model.shares(piece), self.classes
-        )
+        shares = np.nan_to_num(self.model.shares(piece))  # under clouds nothing is said
+        self.said.classes[slices] = shares.argmax(axis=-1) + 1
+        self.said.steps[slices] = shares * STEPS + 0.5
 
 
-def in_memory(scene: Scene, model: MapModel) -> tuple[Array, Array]:
-    """Map a scene whose map fits into memory.
+class Maps:
+    """Maps of fields and of their scenes.
 
     Args:
-        scene: any that the model may see.
-        model: ready to run.
-
-    Returns:
-        `(rows, columns)` float32 probabilities of forest, and of cleared land.
-
-    Raises:
-        CommandError: if the scene doesn't fit the model.
+        mapper: trained; its network as it is now.
     """
-    view = _map_model.fitting(scene, model, allow_simulated=True)
-    sink = _Kept(view.shape, model)
-    windows.predict(
-        _map_model.Source(view, model), model.run, window=_map.window_of(model), batch_size=1,
-        sink=sink,
-    )  # fmt: skip
-    return sink.forest, sink.cleared
+
+    def __init__(self, mapper: Mapper) -> None:
+        from fieldsight.datasets.findings import Provenance
+
+        made = Provenance(model="the mapper", simulated=True)
+        self.model = _map_model.of_network(mapper.network, mapper.facts, made)
+        self._kept: dict[str, Said] = {}
+
+    def of_field(self, field: Field) -> Said:
+        """What the mapper says of a field."""
+        return self._said(field.name, field)
+
+    def of_scene(self, scene: Scene, name: str) -> Said:
+        """What it says of a scene, or has said of the field of that name that was made of it.
+
+        Raises:
+            CommandError: if the scene doesn't fit the model.
+        """
+        view = _map_model.fitting(scene, self.model, allow_simulated=True)
+        return self._said(name, _map_model.Source(view, self.model))
+
+    def forget(self, name: str) -> None:
+        """What was said of this one isn't asked for again."""
+        self._kept.pop(name, None)
+
+    def _said(self, name: str, source: Any) -> Said:
+        if name in self._kept:
+            return self._kept[name]
+        sink = _Sink(source.shape, self.model)
+        margin = max(windows.context_of(getattr(self.model.run, "model")).margin)  # noqa: B009
+        whole = rounded_up(max(source.shape[:2]) + 2 * margin, 64)
+        window = max(_map.window_of(self.model), min(WINDOW, whole))
+        windows.predict(source, self.model.run, window=window, batch_size=1, sink=sink)
+        if sum(one.steps.nbytes for one in self._kept.values()) + sink.said.steps.nbytes <= HELD:
+            self._kept[name] = sink.said
+        return sink.said
+
+
+def forest_and_cleared(said: Said, names: tuple[str, ...], dry: Array) -> tuple[Array, Array]:
+    """Probability of forest, and of cleared land, by the names of a mapper's classes.
+
+    Args:
+        said: the map.
+        names: by value.
+        dry: as `of_classes` has it.
+    """
+    classes = _change_rule.classes_of(names)
+    return said.of(classes.forest), said.of(classes.cleared) + said.of(classes.water) * dry

@@ -111,7 +111,11 @@ def write(
     for slices in bands(dates.grid):
         wide, inside = _widened(slices, rule.reach, dates.grid)
         forest, _ = _change_maps.of_classes(before.read(wide), classes)
-        _, cleared = _change_maps.of_classes(after.read(wide), classes)
+        dry = None
+        if fall is not None:
+            index = _change_baseline.of_scene(dates.after, _change_fall.INDEX, wide)
+            dry = index > _change_rule.DRY_NDVI
+        _, cleared = _change_maps.of_classes(after.read(wide), classes, dry)
         data, clear = dates.seen(wide)
         likely = _change_rule.probability(forest, cleared)
         likely = _change_rule.smoothed(likely, clear, rule.smoothing)

@@ -18,13 +18,15 @@ Array = NDArray[Any]
 # Names of classes, as models of ours and of users have them; a word of a name is enough.
 FOREST_WORDS = ("forest", "tree", "trees", "woodland")
 # What stands where forest stood and isn't cleared land: a flood, or nothing that can be told.
+WATER_WORDS = ("water", "river", "lake", "ocean", "sea", "flooded")
 NOT_GROUND_WORDS = (
-    "water", "river", "lake", "ocean", "sea", "flooded", "cloud", "clouds", "shadow", "snow", "ice",
-    "nodata", "unknown",
+    *WATER_WORDS, "cloud", "clouds", "shadow", "snow", "ice", "nodata", "unknown",
 )  # fmt: skip
+# Open water reflects less near infrared than red. What is mapped as water and isn't so is dark
+# ground, burnt most often: where forest stood, that is cleared.
+DRY_NDVI = 0.0
 # The grid of validation.
-THRESHOLDS = (0.05, 0.2, 0.35, 0.5, 0.65)
-FALLS = (0.05, 0.1, 0.15)
+THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
 SMOOTHINGS = (0, 2)
 OPENINGS = (1, 3)
 CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
@@ -63,10 +65,12 @@ class Classes:
     Attributes:
         forest: numbers of channels.
         cleared: the same.
+        water: the same; cleared land too where the near infrared says that it can't be water.
     """
 
     forest: tuple[int, ...]
     cleared: tuple[int, ...]
+    water: tuple[int, ...] = ()
 
 
 def classes_of(
@@ -105,7 +109,11 @@ def classes_of(
                 f"{flag}: which classes are meant was needed, for none is named so among "
                 f"{', '.join(known)}. Give their names, as {flag} {known[0]}."
             )
-    return Classes(woods, ground)
+    # Whoever names the cleared ones means these and no others.
+    wet = _chosen("", None, known, lambda words: bool(words & set(WATER_WORDS)))
+    taken = apart | set(ground)
+    water = () if cleared is not None else tuple(n for n in wet if n not in taken)
+    return Classes(woods, ground, water)
 
 
 def _chosen(

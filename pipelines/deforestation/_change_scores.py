@@ -26,7 +26,7 @@ from fieldsight.pipelines.deforestation._change_evidence import (
 from fieldsight.pipelines.deforestation._change_rule import ChangeRule
 
 if TYPE_CHECKING:
-    from fieldsight.pipelines.deforestation._mapper import Mapper
+    from fieldsight.pipelines.deforestation._change_maps import Maps
 
 __all__ = [
     "SCENE", "ChangeScores", "Counts", "Evidence", "Pair", "Tuned", "evidence", "pairs_of", "score",
@@ -38,7 +38,7 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # title, columns,
 Progress = Callable[[int, int], None]
 
 MIN_HA = ChangeRule().min_ha
-MOST_TUNED = 4  # places that rules are chosen by: a hundred new clearings
+MOST_TUNED = 12  # places that rules are chosen by
 METHODS = ("network", "difference")
 
 
@@ -102,12 +102,12 @@ class Counts:
     drawn_ha: float
 
 
-def tune(pairs: Sequence[Pair], mapper: Mapper, *, progress: Progress | None = None) -> Tuned:
+def tune(pairs: Sequence[Pair], maps: Maps, *, progress: Progress | None = None) -> Tuned:
     """Choose the rules of both methods on validation places, by committed grids.
 
     Args:
         pairs: never the test's; of many, the first few are taken.
-        mapper: trained; its network and facts are used.
+        maps: of the mapper.
         progress: told how many places are through, and of how many.
     """
     grids: dict[str, list[Any]] = {
@@ -115,7 +115,7 @@ def tune(pairs: Sequence[Pair], mapper: Mapper, *, progress: Progress | None = N
         "difference": list(_change_baseline.grid(MIN_HA)),
     }
     totals = {name: np.zeros((len(rules), 3)) for name, rules in grids.items()}
-    for found in _evidence_of(pairs[:MOST_TUNED], mapper, progress):
+    for found in _evidence_of(pairs[:MOST_TUNED], maps, progress):
         truth = _change_rule.objects(found.truth, 1)
         for name, rules in grids.items():
             for number, rule in enumerate(rules):
@@ -131,7 +131,7 @@ def tune(pairs: Sequence[Pair], mapper: Mapper, *, progress: Progress | None = N
 
 def score(
     pairs: Sequence[Pair],
-    mapper: Mapper,
+    maps: Maps,
     tuned: Tuned,
     *,
     progress: Progress | None = None,
@@ -140,7 +140,7 @@ def score(
 
     Args:
         pairs: of the test split.
-        mapper: trained.
+        maps: of the mapper.
         tuned: what `tune` chose.
         progress: told how many places are through, and of how many.
     """
@@ -150,7 +150,7 @@ def score(
     counts: dict[str, list[Counts]] = {name: [] for name in METHODS}
     masks: dict[str, Array] = {}
     example, most = 0, -1.0
-    for number, found in enumerate(_evidence_of(pairs, mapper, progress)):
+    for number, found in enumerate(_evidence_of(pairs, maps, progress)):
         truth = _change_rule.objects(found.truth, 1)
         for name, rule in rules.items():
             counts[name].append(_counts(found, truth, rule))
@@ -168,15 +168,10 @@ def score(
 
 
 def _evidence_of(
-    pairs: Sequence[Pair], mapper: Mapper, progress: Progress | None
+    pairs: Sequence[Pair], maps: Maps, progress: Progress | None
 ) -> Iterator[Evidence]:
-    from fieldsight.datasets.findings import Provenance
-    from fieldsight.pipelines.deforestation import _map_model
-
-    made = Provenance(model="the mapper", simulated=True)
-    model = _map_model.of_network(mapper.network, mapper.facts, made)
     for number, pair in enumerate(pairs, 1):
-        yield evidence(pair, model)
+        yield evidence(pair, maps)
         if progress is not None:
             progress(number, len(pairs))
 

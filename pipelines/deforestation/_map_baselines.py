@@ -22,8 +22,8 @@ UPPER = tuple(round(0.30 + 0.025 * step, 3) for step in range(25))
 LOWER = (-1.0, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
 BINS = 2000  # of NDVI, from -1 to 1: thresholds of the grid are edges of them
 
-LEAVES = (1, 5, 20, 80)  # pixels at least in a leaf of the forest
-TREES = 60
+LEAVES = (5, 20, 80)  # pixels at least in a leaf of the forest
+TREES = 40
 SAMPLE = 4000  # pixels of a class that the forest learns from, at most
 VALIDATED = 40_000  # pixels by which its leaves are chosen
 

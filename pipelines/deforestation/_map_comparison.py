@@ -17,6 +17,7 @@ from fieldsight.core.metrics import (
 )
 from fieldsight.pipelines._models import Card
 from fieldsight.pipelines.deforestation import _map_baselines, _map_scores, _mapper
+from fieldsight.pipelines.deforestation._change_maps import Maps
 from fieldsight.pipelines.deforestation._fields import STRIP, Field
 from fieldsight.pipelines.deforestation._map_scores import Counts
 from fieldsight.pipelines.deforestation._mapper import Mapper
@@ -74,6 +75,7 @@ def compare(
     other: Sequence[Field] = (),
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    maps: Maps | None = None,
 ) -> MapComparison:
     """Tune the baselines on validation, then score all on the test fields, once (C-9).
 
@@ -86,7 +88,9 @@ def compare(
         other: fields of another setting, never trained on.
         seed: of the forest and the intervals.
         say: told what is being done.
+        maps: of the mapper, for whoever asks for them again.
     """
+    said = Maps(mapper) if maps is None else maps
     first = test[0]
     value = first.classes.index(target)
     say("map: an NDVI threshold and a random forest, tuned on validation")
@@ -94,23 +98,22 @@ def compare(
     forest = _map_baselines.fit_forest(
         sampled(fields, seed), sampled(val, seed), first.bands, target=value, seed=seed
     )
-    network = _mapper.predictor_of(mapper.network)
     drawn: dict[str, Draw] = {
-        NETWORK: lambda field: _mapper.classes_of(network, field)[0],
+        NETWORK: lambda field: said.of_field(field).classes,
         NDVI: lambda field: ndvi_map(threshold, field, value),
         FOREST: lambda field: forest_map(forest, field),
     }
     example = _example(test, value)
     say(f"map: {len(test)} test scenes, once")
-    judged = _Judged(network)
-    maps: dict[str, Array] = {"truth": np.asarray(test[example].labels)}
+    judged = _Judged(said)
+    shown: dict[str, Array] = {"truth": np.asarray(test[example].labels)}
     counts: dict[str, list[Counts]] = {name: [] for name in drawn}
     for number, field in enumerate(test):
         for name, draw in drawn.items():
             found = judged(field) if name == NETWORK else draw(field)
             counts[name].append(_counted(field, found, value))
             if number == example:
-                maps[name] = found
+                shown[name] = found
     told = {
         name: _map_scores.intervals(each, first.classes, target, seed=seed)
         for name, each in counts.items()
@@ -126,6 +129,8 @@ def compare(
     if other:
         say(f"map: {len(other)} scenes of another setting")
         elsewhere = _told(drawn, list(drawn), other, value, target, seed)
+        for field in other:
+            said.forget(field.name)
         figures |= _figures(elsewhere, target, "other")
         tables.append(table(f"maps of {len(other)} scenes of another setting", elsewhere, target))
     tuned = {
@@ -135,7 +140,7 @@ def compare(
         "map_forest_balanced": forest.balanced,
         "map_temperature": mapper.temperature,
     }
-    return MapComparison(figures, tables, example, maps, reliability(chances, right), tuned)
+    return MapComparison(figures, tables, example, shown, reliability(chances, right), tuned)
 
 
 def tuned_ndvi(
@@ -191,12 +196,13 @@ def _strips(field: Field) -> list[tuple[slice, slice]]:
 class _Judged:
     """Maps fields, and keeps of some pixels how sure the network was and whether it was right."""
 
-    def __init__(self, network: Any) -> None:
-        self.network = network
+    def __init__(self, maps: Maps) -> None:
+        self.maps = maps
         self.kept: list[tuple[Array, Array]] = []
 
     def __call__(self, field: Field) -> Array:
-        classes, chances = _mapper.classes_of(self.network, field)
+        said = self.maps.of_field(field)
+        classes, chances = said.classes, said.chances
         some = (slice(None, None, THINNED),) * 2
         truth = np.asarray(field.labels)[some]
         known = truth > 0

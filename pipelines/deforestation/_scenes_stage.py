@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
+
+from fieldsight.pipelines._alongside import Check
 from fieldsight.pipelines._console import progress, say
 from fieldsight.pipelines.deforestation import (
     _change_scores,
@@ -14,6 +17,7 @@ from fieldsight.pipelines.deforestation import (
     _map_pictures,
     _mapper,
 )
+from fieldsight.pipelines.deforestation._change_maps import Maps
 from fieldsight.pipelines.deforestation._change_scores import SCENE, ChangeScores, Tuned
 from fieldsight.pipelines.deforestation._map_comparison import MapComparison
 from fieldsight.pipelines.deforestation._mapper import Mapper
@@ -64,32 +68,63 @@ class Scored:
 
 
 def fit(
-    forest: Forest, folder: Path, on_epoch: OnEpoch, *, full: bool, epochs: float, seed: int
+    forest: Forest,
+    folder: Path,
+    on_epoch: OnEpoch,
+    check: Check,
+    *,
+    precision: str,
+    full: bool,
+    epochs: float,
+    seed: int,
+    quiet: bool,
 ) -> Mapper:
-    """Train the mapper on the training scenes, going on from the last epoch in `folder`."""
+    """Train the mapper on the training scenes, going on from the last epoch in `folder`.
+
+    Args:
+        forest: the data.
+        folder: of the checkpoint.
+        on_epoch: told the epoch and its metrics.
+        check: as `_mapper.train` has it.
+        precision: the dtype policy, which Keras keeps by thread.
+        full: by the long recipe.
+        epochs: times its epochs.
+        seed: of the run.
+        quiet: a line now and then and no progress bar: another training has that.
+    """
+    keras.config.set_dtype_policy(precision)
     recipe = _mapper.scaled(_mapper.FULL if full else _mapper.QUICK, epochs, seed)
-    fields = forest.fields
+    fields, count = forest.fields, recipe.training.epochs
     say(
         f"mapper: {len(fields['train'])} scenes to train on, {len(fields['val'])} to choose by, "
-        f"{recipe.training.epochs} epochs of {recipe.steps} batches"
+        f"{count} epochs of {recipe.steps} batches"
     )
-    return _mapper.train(fields["train"], fields["val"], recipe, folder, on_epoch)
+
+    def told(epoch: int, metrics: Mapping[str, float]) -> None:
+        on_epoch(epoch, metrics)
+        if quiet and (epoch + 1) % max(1, count // 4) == 0:
+            say(f"mapper: epoch {epoch + 1}/{count}, val_loss {metrics['val_loss']:.4f}")
+
+    return _mapper.train(
+        fields["train"], fields["val"], recipe, folder, told, quiet=quiet, check=check
+    )
 
 
 def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:
     """Tune the baselines and the rules of change on validation, score the test scenes, once."""
     fields = forest.fields
     chosen = scored_fields(forest)
+    said = Maps(mapper)
     maps = _map_comparison.compare(
         mapper, fields["train"], chosen["val"], chosen["test"], other=chosen.get("other", ()),
-        seed=seed, say=say,
+        seed=seed, say=say, maps=said,
     )  # fmt: skip
     val, test = (_pairs(forest, fields[side]) for side in ("val", "test"))
     if not val or not test:
         return Scored(mapper, maps, None, None)
-    tuned = _change_scores.tune(val, mapper, progress=progress("change: rules, on validation"))
+    tuned = _change_scores.tune(val, said, progress=progress("change: rules, on validation"))
     told = progress("change: the test scenes' two dates, once")
-    return Scored(mapper, maps, tuned, _change_scores.score(test, mapper, tuned, progress=told))
+    return Scored(mapper, maps, tuned, _change_scores.score(test, said, tuned, progress=told))
 
 
 def scored_fields(forest: Forest) -> dict[str, list[Field]]:

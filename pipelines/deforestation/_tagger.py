@@ -108,8 +108,7 @@ def started(
         network = _tag_networks.tagger(backbone, statistics, published=weights is not None)
         return _tag_networks.with_cover(network, classes) if classes else network
 
-    keras.utils.set_random_seed(seed)
-    model = build()
+    model = _training.seeded(seed, build)
     if weights is not None:
         _tag_networks.fill(model, weights)
     return model, build

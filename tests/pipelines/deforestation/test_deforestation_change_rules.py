@@ -12,7 +12,12 @@ from scipy import ndimage
 from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.simulated import forest
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines.deforestation import _change_baseline, _change_fall, _change_rule
+from fieldsight.pipelines.deforestation import (
+    _change_baseline,
+    _change_fall,
+    _change_maps,
+    _change_rule,
+)
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
 
 MASKS = st.lists(st.lists(st.booleans(), min_size=11, max_size=11), min_size=9, max_size=9).map(
@@ -35,7 +40,23 @@ def test_what_was_forest_and_is_neither_forest_nor_water_is_cleared() -> None:
     ]  # fmt: skip
     # The real Landsat scene's labels.
     theirs = _change_rule.classes_of(("nodata", "water", "crop", "tree", "developed"))
-    assert (theirs.forest, theirs.cleared) == ((2,), (1, 3))
+    assert (theirs.forest, theirs.cleared, theirs.water) == ((2,), (1, 3), (0,))
+
+
+def test_water_that_is_brighter_in_the_near_infrared_than_in_red_is_cleared_land() -> None:
+    classes = _change_rule.classes_of(("nodata", "forest", "clearing", "water"))
+    # A burnt field mapped as water, and a flood: 0.7 of water each, 0.2 and 0.1 of clearing.
+    shares = np.array([[[0.1, 0.2, 0.7], [0.2, 0.1, 0.7]]], np.float32)
+    dry = np.array([[0.15, -0.2]]) > _change_rule.DRY_NDVI
+    forest, cleared = _change_maps.of_classes(shares, classes, dry)
+    np.testing.assert_allclose(forest, [[0.1, 0.2]])
+    np.testing.assert_allclose(cleared, [[0.9, 0.1]])
+    np.testing.assert_allclose(_change_maps.of_classes(shares, classes)[1], [[0.2, 0.1]])
+    # Whoever names the cleared ones means these alone.
+    named = _change_rule.classes_of(
+        ("nodata", "forest", "clearing", "water"), cleared=("clearing",)
+    )
+    np.testing.assert_allclose(_change_maps.of_classes(shares, named, dry)[1], [[0.2, 0.1]])
 
 
 @pytest.mark.parametrize("other", ["cleared forest", "non-forest", "not forest"])

@@ -2,15 +2,19 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 
+from fieldsight.core import windows
+from fieldsight.datasets import scenes
 from fieldsight.datasets.errors import DataError
 from fieldsight.pipelines.deforestation import _change_scores
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
+from fieldsight.pipelines.deforestation._change_maps import Maps
 from fieldsight.pipelines.deforestation._change_rule import ChangeRule
 from fieldsight.pipelines.deforestation._change_scores import Tuned
 
@@ -31,7 +35,7 @@ def test_a_mapper_that_sees_finds_all_and_ndvi_misses_what_is_green_again(
 ) -> None:
     pairs = _change_scores.pairs_of(place)
     assert [pair.name for pair in pairs] == ["A"]
-    found = _change_scores.score(pairs, two_dates.seeing(), TUNED)
+    found = _change_scores.score(pairs, Maps(two_dates.seeing()), TUNED)
     assert found.figures["test_change_f1"] == 1
     assert found.figures["test_change_hectares_error"] == pytest.approx(0, abs=0.01)
     # Two of three, nothing invented: 2 * 2 / (2 * 2 + 1).
@@ -47,7 +51,7 @@ def test_d_11_what_lies_under_a_cloud_is_neither_missed_nor_found(
     tmp_path: Path, two_dates: ModuleType
 ) -> None:
     two_dates.write_pair(tmp_path, cloud=two_dates.CLEARED[0])
-    found = _change_scores.score(_change_scores.pairs_of(tmp_path), two_dates.seeing(), TUNED)
+    found = _change_scores.score(_change_scores.pairs_of(tmp_path), Maps(two_dates.seeing()), TUNED)
     assert found.figures["test_change_f1"] == 1
     assert found.masks["truth"].sum() == 2 * 900
     assert not found.masks["network"][5:65, 5:65].any()
@@ -56,7 +60,7 @@ def test_d_11_what_lies_under_a_cloud_is_neither_missed_nor_found(
 def test_c_9_rules_are_chosen_by_a_grid_and_kept_for_the_card(
     place: Path, two_dates: ModuleType
 ) -> None:
-    tuned = _change_scores.tune(_change_scores.pairs_of(place), two_dates.seeing())
+    tuned = _change_scores.tune(_change_scores.pairs_of(place), Maps(two_dates.seeing()))
     assert tuned.figures == {"val_change_f1": 1, "baseline_val_change_f1": 1}
     # NDVI falls by 0.11 where pasture follows forest: the finest step of the grid sees that.
     assert tuned.difference.drop == 0.1
@@ -65,9 +69,33 @@ def test_c_9_rules_are_chosen_by_a_grid_and_kept_for_the_card(
     assert DifferenceRule(**facts["difference"]) == tuned.difference
 
 
+def test_what_was_mapped_once_is_not_mapped_again(
+    place: Path, two_dates: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    predict = windows.predict
+
+    def counted(*given: Any, **named: Any) -> Any:
+        ran.append(1)
+        return predict(*given, **named)
+
+    monkeypatch.setattr(windows, "predict", counted)
+    (pair,) = _change_scores.pairs_of(place)
+    maps = Maps(two_dates.seeing())
+    with scenes.open_scene(pair.before) as scene:
+        said = maps.of_scene(scene, "A_20170801")
+    assert said.steps.shape == (160, 160, 2)
+    np.testing.assert_array_equal(said.classes, said.steps.argmax(axis=-1) + 1)
+    found = _change_scores.evidence(pair, maps)
+    assert len(ran) == 2  # the later date is mapped, the earlier was
+    again = _change_scores.evidence(pair, maps)
+    assert len(ran) == 4  # and nothing is kept that nobody asks for
+    np.testing.assert_array_equal(found.probability, again.probability)
+
+
 def test_a_mapper_that_sees_nothing_scores_nothing(place: Path, two_dates: ModuleType) -> None:
     blind = two_dates.mapper(np.zeros((4, 2)), [5, -5])
-    found = _change_scores.score(_change_scores.pairs_of(place), blind, TUNED)
+    found = _change_scores.score(_change_scores.pairs_of(place), Maps(blind), TUNED)
     assert found.figures["test_change_f1"] == 0
     assert found.figures["test_change_hectares_error"] == 1
     assert np.isnan(found.figures["test_change_precision"])
@@ -77,7 +105,7 @@ def test_intervals_are_over_places(tmp_path: Path, two_dates: ModuleType) -> Non
     for name, cloud in (("A", None), ("BB", two_dates.CLEARED[2]), ("CCC", None)):
         two_dates.write_pair(tmp_path, name, cloud)
     found = _change_scores.score(
-        _change_scores.pairs_of(tmp_path), two_dates.seeing(), TUNED
+        _change_scores.pairs_of(tmp_path), Maps(two_dates.seeing()), TUNED
     ).figures
     low, high = found["baseline_test_change_f1_low"], found["baseline_test_change_f1_high"]
     # Drawn again, from the places that have a green clearing alone to the one that has none.
@@ -94,4 +122,4 @@ def test_two_grids_are_refused(place: Path, two_dates: ModuleType) -> None:
     with rasterio.open(path, "r+") as file:
         file.transform = Affine(3, 0, 300_001, 0, -3, 9_000_000)
     with pytest.raises(DataError, match="one grid"):
-        _change_scores.score(_change_scores.pairs_of(place), two_dates.seeing(), TUNED)
+        _change_scores.score(_change_scores.pairs_of(place), Maps(two_dates.seeing()), TUNED)
