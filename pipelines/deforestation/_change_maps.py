@@ -26,6 +26,7 @@ STEPS = 255  # of a probability that is kept
 # Of a side at most: of a window that holds a whole scene little is looked at without being asked.
 WINDOW = 1792
 HELD = 2**30  # bytes of maps that are kept; what is beyond them is mapped again
+TRIED = 384  # pixels of a side by which the fastest runtime is found: of whole scenes it takes long
 
 
 def of_classes(
@@ -98,6 +99,7 @@ class Maps:
         made = Provenance(model="the mapper", simulated=True)
         self.model = _map_model.of_network(mapper.network, mapper.facts, made)
         self._kept: dict[str, Said] = {}
+        self._tried = False
 
     def of_field(self, field: Field) -> Said:
         """What the mapper says of a field."""
@@ -119,6 +121,11 @@ class Maps:
     def _said(self, name: str, source: Any) -> Said:
         if name in self._kept:
             return self._kept[name]
+        if not self._tried and min(source.shape[:2]) >= TRIED:
+            rows, columns = ((side - TRIED) // 2 for side in source.shape[:2])
+            part = (slice(rows, rows + TRIED), slice(columns, columns + TRIED))
+            self.model.run(np.asarray(source.read(part), np.float32)[None])
+            self._tried = True
         sink = _Sink(source.shape, self.model)
         margin = max(windows.context_of(getattr(self.model.run, "model")).margin)  # noqa: B009
         whole = rounded_up(max(source.shape[:2]) + 2 * margin, 64)
