@@ -19,6 +19,7 @@ from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _console
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import FAILURES, check_output_folder, write_failures
+from fieldsight.pipelines.wildlife import _cohort
 
 if TYPE_CHECKING:
     from fieldsight.datasets.animals import AnimalSet, Frame
@@ -90,7 +91,8 @@ def _about(found: AnimalSet, readable: Sequence[Frame], failures: dict[str, str]
         split = found.divided()
         about["split"] = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     except DataError as error:
-        about["split"] = str(error)
+        few = found.kind not in _cohort.IN_TIME and len(found) < _cohort.FEWEST
+        about["split"] = "pieces of the same pictures" if few else str(error)
     return about
 
 
