@@ -147,7 +147,7 @@ def _measures(
 ) -> None:
     """Write size, offset and their weight where no other object's weigh more, in place."""
     mine = np.argwhere((curve >= reach) & (curve >= part[..., -1]))
-    at = tuple(mine.T)
+    at: tuple[Any, ...] = tuple(mine.T)
     rank = len(size)
     part[(*at, slice(None, rank))] = np.log(size)
     part[(*at, slice(rank, -1))] = centre - (mine + [each.start for each in window]) - 0.5

@@ -199,11 +199,12 @@ def _seen(boxes: Array, side: int, points: bool) -> tuple[Array, Array, Array]:
     """
     if points:
         middles = centres(boxes)
-        inside = ((middles >= 0) & (middles < side)).all(axis=1)
-        touching = ~inside & (boxes[:, :2] < side).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-        return boxes, inside, touching
+        inside: Array = ((middles >= 0) & (middles < side)).all(axis=1)
+        near: Array = (boxes[:, :2] < side).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+        return boxes, inside, ~inside & near
     shown = clip(boxes, (side, side))
-    areas, whole = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (shown, boxes))
+    areas: Array = np.prod(shown[:, 2:] - shown[:, :2], axis=1)
+    whole: Array = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     inside = areas >= SHOWN * whole
     return shown, inside, ~inside & (areas > 0)
 
