@@ -23,8 +23,8 @@ Array = NDArray[Any]
 Slices = tuple[slice, slice]
 
 STEPS = 255  # of a probability that is kept
-# Pixels of a side at most: in a large window little is looked at without being asked, but it takes
-# memory, 1 GB at this size.
+# Pixels of a side at most: in a large window little is looked at without being asked, but memory
+# grows with its square.
 WINDOW = 1024
 HELD = 2**30  # bytes of maps that are kept; what is beyond them is mapped again
 TRIED = 384  # pixels of a side by which the fastest runtime is found: of whole scenes it takes long
