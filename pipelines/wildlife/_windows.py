@@ -199,8 +199,8 @@ def _seen(boxes: Array, side: int, points: bool) -> tuple[Array, Array, Array]:
     """
     if points:
         middles = centres(boxes)
-        inside: Array = ((middles >= 0) & (middles < side)).all(axis=1)
-        near: Array = (boxes[:, :2] < side).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+        inside = np.all((middles >= 0) & (middles < side), axis=1)
+        near = np.all((boxes[:, :2] < side) & (boxes[:, 2:] > 0), axis=1)
         return boxes, inside, ~inside & near
     shown = clip(boxes, (side, side))
     areas: Array = np.prod(shown[:, 2:] - shown[:, :2], axis=1)
