@@ -32,7 +32,7 @@ setup: $(STAMP) ## make .venv and install into it what pyproject.toml and the lo
 digits: $(STAMP) ## handwritten digits: train, score and register; DATA=mnist, ARGS="--epochs 3"
 	$(BIN)/fieldsight digits train $(if $(DATA),--data $(DATA)) $(ARGS)
 
-lung: $(STAMP) ## nodules in chest CT, simulated or DATA=folder: train, score; ARGS=--full for half an hour
+lung: $(STAMP) ## nodules in chest CT, simulated or DATA=folder: train, score; ARGS=--full for an hour
 	$(BIN)/fieldsight lung train $(if $(DATA),--data $(DATA)) $(ARGS)
 
 deforestation: $(STAMP) ## forest from above, simulated or DATA=folder: tags, maps, hectares; ARGS=--full for an hour
