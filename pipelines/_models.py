@@ -37,6 +37,17 @@ def _own_version() -> str:
     return _environment.version("fieldsight") or "unknown"
 
 
+def model_name(application: str, data: str) -> str:
+    """`fieldsight-<application>-<data>`, in characters that MLflow's registry takes.
+
+    Args:
+        application: that made the model.
+        data: what it was trained on; a scene may be called `RGB.byte`.
+    """
+    plain = re.sub(r"[^\w-]+", "_", data).strip("_-")[:100] or "data"
+    return f"fieldsight-{application}-{plain}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What a model is, what it was trained on, and what it may be used for (C-10).

@@ -15,7 +15,7 @@ from fieldsight.core.metrics import (
     expected_calibration_error,
     reliability,
 )
-from fieldsight.pipelines._models import Card
+from fieldsight.pipelines._models import Card, model_name
 from fieldsight.pipelines.deforestation import _map_baselines, _map_scores, _mapper
 from fieldsight.pipelines.deforestation._change_maps import Maps
 from fieldsight.pipelines.deforestation._fields import STRIP, Field
@@ -335,7 +335,7 @@ def card(
     bands = ", ".join(known["bands"])
     names = ", ".join(known["classes"][1:])
     return Card(
-        name=f"fieldsight-{_mapper.APPLICATION}-{data}",
+        name=model_name(_mapper.APPLICATION, data),
         application=_mapper.APPLICATION,
         architecture=f"unet(normalization=True) of {known['filters']} filters, depth "
         f"{known['depth']}",

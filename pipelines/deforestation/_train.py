@@ -247,14 +247,14 @@ def _card(
     settings: Train, run: Run, forest: Forest, tagger: Tagger, figures: Mapping[str, float]
 ) -> Card:
     from fieldsight.datasets.planet import TAGS
-    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._models import Card, model_name
     from fieldsight.pipelines.deforestation._tag_model import APPLICATION
 
     cohort = forest.chips
     bands = ", ".join(cohort.chips.bands)
     weights = "" if settings.weights == "none" else ", from published weights"
     return Card(
-        name=f"fieldsight-{APPLICATION}-{cohort.name}",
+        name=model_name(APPLICATION, cohort.name),
         application=APPLICATION,
         architecture=f"{settings.backbone}{weights}",
         data=cohort.name,

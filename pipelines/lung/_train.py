@@ -147,12 +147,12 @@ def _parameters(way: _recipes.Way, cohort: Cohort, precision: str) -> dict[str, 
 
 
 def _card(run: Run, cohort: Cohort, trained: Trained, figures: Mapping[str, float]) -> Card:
-    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._models import Card, model_name
 
     model = trained.model
     limits = f"{SIMULATED_LIMITS} {LIMITS}" if cohort.simulated else LIMITS
     return Card(
-        name=f"fieldsight-lung-{cohort.name}",
+        name=model_name("lung", cohort.name),
         application="lung",
         architecture="detector, unet and a residual network, in three dimensions",
         data=cohort.name,

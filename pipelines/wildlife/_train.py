@@ -256,7 +256,7 @@ def _card(
     figures: Mapping[str, float],
     side: int,
 ) -> Card:
-    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._models import Card, model_name
 
     seen = (
         "one channel, thermal, of a whole sequence in one scale: the median of its ground at 127, "
@@ -265,7 +265,7 @@ def _card(
         else "red, green, blue as displayed; of 16 bits the upper 8"
     )
     return Card(
-        name=f"fieldsight-wildlife-{cohort.name}",
+        name=model_name("wildlife", cohort.name),
         application="wildlife",
         architecture=f"detector on a residual backbone, places {way.stride} pixels apart",
         data=cohort.name,

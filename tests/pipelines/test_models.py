@@ -15,6 +15,7 @@ from fieldsight.pipelines._models import (
     ModelFile,
     load_model,
     load_part,
+    model_name,
     read_card,
     save_model,
 )
@@ -92,6 +93,18 @@ def test_loaded_model_answers_as_the_saved_one(model: Any, saved: Path) -> None:
 
 def test_keras_itself_opens_the_file(model: Any, saved: Path) -> None:
     assert keras.saving.load_model(saved).count_params() == 7850  # 784 x 10 + 10
+
+
+@pytest.mark.parametrize(
+    "data", ["mnist", "RGB.byte", "my data: 50 %", "a/b", "Größe 1", "...", "x" * 300, "it's"]
+)
+def test_a_models_name_is_one_that_mlflow_takes_whatever_the_data_are_called(data: str) -> None:
+    from mlflow.utils.validation import _validate_model_name
+
+    name = model_name("lung", data)
+    assert name.startswith("fieldsight-lung-")
+    _validate_model_name(name)
+    assert model_name("lung", "simulated-quick") == "fieldsight-lung-simulated-quick"
 
 
 def test_title_names_model_run_and_data() -> None:
