@@ -296,3 +296,14 @@ def test_16_bits_and_8_bits_of_one_scene_are_seen_alike() -> None:
     assert np.abs(eight.astype(int) - cold.astype(int)).mean() < 3
     assert isinstance(eye.scales([]), dict)
     assert Scale(0.0, 255.0).apply(np.full((1, 1, 1), 99, np.uint8)).item() == 99
+
+
+@pytest.mark.slow
+def test_the_default_run_finds_what_a_threshold_does_not(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["wildlife", "train", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["test_ap50"] >= 0.75
+    assert figures["test_ap50"] - figures["baseline_test_ap50"] >= 0.25
+    assert figures["test_f1"] - figures["baseline_test_f1"] >= 0.25
