@@ -248,6 +248,16 @@ def rate_of(found: AnimalSet, given: float | None) -> float:
     return wildlife.RATE_HZ if found.simulated else RATE_HZ
 
 
+def assumed_rate(found: AnimalSet, given: float | None) -> str | None:
+    """What is to be told where nobody says how fast a set's sequences follow; else None."""
+    if given is not None or found.simulated or found.kind not in IN_TIME:
+        return None
+    return (
+        f"nobody says how fast the frames follow: {RATE_HZ:g} a second are assumed, by which false "
+        "alarms an hour are told; --frames-per-second says it"
+    )
+
+
 def units_of(found: AnimalSet, frames: Iterable[Frame]) -> tuple[Unit, ...]:
     """Frames by sequence, in their order; pictures that are none, one by one."""
     if found.kind not in IN_TIME:

@@ -37,11 +37,8 @@ def evaluate(settings: Evaluate) -> int:
     units = _cohort.units_of(found, _of_part(found, settings.part))
     rate = _cohort.rate_of(found, settings.frames_per_second)
     timed = found.kind in _cohort.IN_TIME
-    if timed and settings.frames_per_second is None and not found.simulated:
-        print(
-            f"note: nobody says how fast the frames follow: {rate:g} a second are assumed, by "
-            "which false alarms an hour are told; --frames-per-second says it", file=sys.stderr,
-        )  # fmt: skip
+    if assumed := _cohort.assumed_rate(found, settings.frames_per_second):
+        print(f"note: {assumed}", file=sys.stderr)
     file = model_for(settings.model, allow_simulated=settings.allow_simulated or found.simulated)
     _training.prepare_backend(0)
     from fieldsight.pipelines.wildlife import _comparison, _finder

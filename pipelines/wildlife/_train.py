@@ -112,6 +112,8 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
         say(f"left out: {name}: {reason}")
     if cohort.simulated:
         say("SIMULATED flights: the figures say nothing of real ones")
+    if assumed := _cohort.assumed_rate(cohort.found, settings.frames_per_second):
+        say(assumed)
     _training.prepare_backend(settings.seed)
     precision, why = _training.kept_precision(run.folder, lambda: _precision(settings.precision))
     sizes = ", ".join(f"{count} to {side}" for side, count in cohort.sizes.items() if count)

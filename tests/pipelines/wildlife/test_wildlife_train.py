@@ -267,6 +267,12 @@ def test_classes_of_another_set_are_matched_by_name_and_new_ones_come_behind(
     assert numbers.tolist() == [2, 0]
 
 
+def test_a_rate_that_nobody_says_is_told(flights: Path) -> None:
+    found = animals.load(flights)
+    assert "30 a second are assumed" in (_cohort.assumed_rate(found, None) or "")
+    assert _cohort.assumed_rate(found, 5.0) is None
+
+
 def test_windows_turn_and_mirror_marks_with_their_pictures(flights: Path) -> None:
     found = animals.load(flights)
     pictures = Pictures(_cohort.units_of(found, found.frames), _cohort.Eye(True))
