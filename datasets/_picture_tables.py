@@ -57,15 +57,7 @@ def headings(path: Path) -> list[str]:
 def _is_bare(first: Sequence[str]) -> bool:
     if len(first) != len(BARE) or not first[0].lower().endswith(stills.SUFFIXES):
         return False
-    return all(_is_number(cell) for cell in first[1:5]) or not any(first[1:])
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return all(_tables.is_number(cell) for cell in first[1:5]) or not any(first[1:])
 
 
 def fits(path: Path, form: Form) -> bool:
@@ -141,14 +133,15 @@ def _read(
     groups: dict[str, str],
     sides: dict[str, Side],
 ) -> None:
-    names = headings(table)
+    first = _tables.headings(table)
+    bare = _is_bare(first)
+    names = list(BARE) if bare else first
     called = {name: column(names, name) for name in NAMES}
     needed = [str(called[name]) for name in ("image_path", *form.columns)]
     label_column = called["label"]
     if label_column is None:
         diary.notes.append(f"{table.name}: no column of labels: all of it is called object")
     absent: dict[str, int] = {}
-    bare = _is_bare(_tables.headings(table))
     for row in _tables.read(table, needed, names=BARE if bare else None):
         said = row.text(needed[0], "")
         picture = album.find(said) if said else None

@@ -73,6 +73,15 @@ class Row:
         return DataError(f"{self.path}, line {self.line}: {what}. Correct the row.")
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell is one, as Python writes numbers."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read(path: Path, needed: Sequence[str], *, names: Sequence[str] | None = None) -> list[Row]:
     """The rows of a CSV file with a heading, or without one whose columns are known.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldsight.datasets import _marks, stills
+from fieldsight.datasets import _marks, _tables, stills
 from fieldsight.datasets._marks import Diary, Mark
 from fieldsight.datasets.animals import AnimalSet, Frame, Side
 from fieldsight.datasets.box_forms import from_xywh
@@ -172,7 +172,7 @@ def _rows(video: _Video, diary: Diary) -> dict[int, list[Mark]] | None:
         try:
             frame, mark = _mark(cells, where, diary)
         except (ValueError, OverflowError) as error:
-            if number == 1 and not _is_number(cells[0]):
+            if number == 1 and not _tables.is_number(cells[0]):
                 continue  # a heading, that somebody put there
             diary.fail(where, f"{','.join(COLUMNS)} were needed, numbers all. Received: "
                        f"{','.join(cells)[:120]!r} ({error}). Correct the row.")  # fmt: skip
@@ -206,14 +206,6 @@ def _label(kind: int, species: int, where: str, diary: Diary) -> str:
         diary.counts["rows whose class and species disagree are taken for unknown"] += 1
         return ""
     return label
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _without_pictures(

@@ -628,13 +628,9 @@ def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model
     """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
     import keras
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        with BUILDING:
-            copy = build()
-    finally:
-        keras.config.set_dtype_policy(before)
+    with policy_restored(), BUILDING:
+        keras.config.set_dtype_policy(policy)
+        copy = build()
     copy.set_weights(network.get_weights())
     return copy
 

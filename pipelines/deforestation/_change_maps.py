@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,10 +45,17 @@ def of_classes(
         Two of `(rows, columns)` float32, 0 where there are no data.
     """
     known = np.nan_to_num(probabilities)
-    cleared = known[..., list(classes.cleared)].sum(axis=-1)
+    return _forest_and_cleared(lambda those: known[..., list(those)].sum(axis=-1), classes, dry)
+
+
+def _forest_and_cleared(
+    share: Callable[[tuple[int, ...]], Array], classes: Classes, dry: Array | None
+) -> tuple[Array, Array]:
+    """The same two, by whatever answers the probability of some channels together."""
+    cleared = share(classes.cleared)
     if dry is not None:
-        cleared += known[..., list(classes.water)].sum(axis=-1) * dry
-    return known[..., list(classes.forest)].sum(axis=-1), cleared
+        cleared = cleared + share(classes.water) * dry
+    return share(classes.forest), cleared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,5 +153,4 @@ def forest_and_cleared(said: Said, names: tuple[str, ...], dry: Array) -> tuple[
         names: by value.
         dry: as `of_classes` has it.
     """
-    classes = _change_rule.classes_of(names)
-    return said.of(classes.forest), said.of(classes.cleared) + said.of(classes.water) * dry
+    return _forest_and_cleared(said.of, _change_rule.classes_of(names), dry)

@@ -344,10 +344,10 @@ def _parameters(plan: _networks.Plan, digits: _data.Digits, precision: str) -> d
 def _card(
     settings: Train, run: Run, digits: _data.Digits, plan: _networks.Plan, figures: dict[str, float]
 ) -> Card:
-    from fieldsight.pipelines._models import Card
+    from fieldsight.pipelines._models import Card, model_name
 
     return Card(
-        name=f"fieldsight-digits-{digits.name}",
+        name=model_name("digits", digits.name),
         application="digits",
         architecture=settings.network,
         data=digits.name,

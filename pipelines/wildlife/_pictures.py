@@ -127,7 +127,8 @@ def curve(compared: Comparison, *, data: str) -> Figure:
         if scores is None:
             continue
         recall, precision = scores.curve
-        axes.plot(recall, precision, label=f"{name}, AP at 0.5 {scores.figures.get('ap50', 0):.3f}")
+        known = f", AP at 0.5 {scores.figures['ap50']:.3f}" if "ap50" in scores.figures else ""
+        axes.plot(recall, precision, label=name + known)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.legend(loc="lower left")
     return figure

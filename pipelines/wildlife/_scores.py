@@ -113,7 +113,8 @@ def scores_of(
     groups = np.repeat([one.unit.group for one in looked], [len(one.found) for one in looked])
     figures: dict[str, float] = {}
     places = _points(every, distance)
-    _put(figures, "ap50", _ap_interval(every, groups))
+    hits = _hits(every)
+    _put(figures, "ap50", _ap_interval(hits, groups))
     counts = places.counts(threshold)
     names: dict[str, Callable[[PointScores], float | None]] = {
         "f1": lambda one: one.f1, "precision": lambda one: one.precision,
@@ -125,7 +126,7 @@ def scores_of(
         figures |= _coco(every, classes, kinds)
     _frame_figures(figures, every, groups, threshold)
     tables = _tables(figures, every, classes, kinds, distance, detailed=detailed)
-    return Scores(figures, tuple(tables), _curve(_hits(every)))
+    return Scores(figures, tuple(tables), _curve(hits))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,9 +211,7 @@ def average_precision(recall: Array, precision: Array) -> float:
     return float(np.where(at < len(recall), highest[np.minimum(at, len(recall) - 1)], 0).mean())
 
 
-def _ap_interval(frames: Sequence[_Frame], groups: Array) -> Interval[float]:
-    found = _hits(frames)
-
+def _ap_interval(found: _Hits, groups: Array) -> Interval[float]:
     def statistic(drawn: Array) -> float:
         if not found.objects[drawn].sum():
             return np.nan
