@@ -223,19 +223,21 @@ FETCHED_BYTES = 2**24
 def _fed(data: Any) -> Any:
     """What `Model.fit` is given: the data set itself, or the quicker way into TensorFlow.
 
-    Keras leads a `PyDataset` through `tf.data.Dataset.from_generator`, whose own cost is half of
-    a small network's epoch; a map over the batches' numbers, several at once, costs a few
-    milliseconds. Order and content stay those of `data`.
+    Keras leads a `PyDataset` through `tf.data.Dataset.from_generator`. Its own cost is half of a
+    small network's epoch; and on two cores about every other epoch of a large one ran on one core
+    alone, as if the generator held one of the threads that convolutions are shared among
+    (docs/measurements.md). A map over the batches' numbers costs a few milliseconds and holds
+    none. Order and content stay those of `data`.
     """
     import keras
 
-    is_ours = isinstance(data, _batches_class())
-    if keras.backend.backend() != "tensorflow" or not is_ours:
+    if keras.backend.backend() != "tensorflow":
         return data
     import tensorflow as tf
 
     images, labels = data[0]
-    several = max(1, min(FETCHED, FETCHED_BYTES // images.nbytes))
+    is_sliced = isinstance(data, _batches_class())
+    several = max(1, min(FETCHED, FETCHED_BYTES // images.nbytes)) if is_sliced else 1
 
     def fetch(first: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         fetched = [data[i] for i in range(first, min(first + several, len(data)))]
@@ -249,7 +251,9 @@ def _fed(data: Any) -> Any:
         )
 
     steps = tf.data.Dataset.range(0, len(data), several).map(shaped)
-    steps = steps.rebatch(data.batch_size).prefetch(tf.data.AUTOTUNE)
+    if is_sliced:
+        steps = steps.rebatch(data.batch_size)
+    steps = steps.prefetch(tf.data.AUTOTUNE)
     return steps.apply(tf.data.experimental.assert_cardinality(len(data)))
 
 
@@ -270,7 +274,7 @@ def fit(
 
     Args:
         model: compiled.
-        data: what `batches` gives.
+        data: what `batches` gives, or `_drawn.Batches`: a `PyDataset` with `start_epoch`.
         recipe: epochs, patience and seed are read here.
         validation: pictures and labels scored after each epoch. Without them the last epoch is
             the best.
