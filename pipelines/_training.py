@@ -224,10 +224,10 @@ def _fed(data: Any) -> Any:
     """What `Model.fit` is given: the data set itself, or the quicker way into TensorFlow.
 
     Keras leads a `PyDataset` through `tf.data.Dataset.from_generator`. Its own cost is half of a
-    small network's epoch; and on two cores about every other epoch of a large one ran on one core
-    alone, as if the generator held one of the threads that convolutions are shared among
-    (docs/measurements.md). A map over the batches' numbers costs a few milliseconds and holds
-    none. Order and content stay those of `data`.
+    small network's epoch; a map over the batches' numbers costs a few milliseconds. And tf.data's
+    tuning of itself holds one of the threads that convolutions are shared among: on two cores two
+    epochs of three of a 3-D network ran on one core alone (docs/measurements.md). Order and
+    content stay those of `data`.
     """
     import keras
 
@@ -253,7 +253,9 @@ def _fed(data: Any) -> Any:
     steps = tf.data.Dataset.range(0, len(data), several).map(shaped)
     if is_sliced:
         steps = steps.rebatch(data.batch_size)
-    steps = steps.prefetch(tf.data.AUTOTUNE)
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    steps = steps.prefetch(2).with_options(untuned)
     return steps.apply(tf.data.experimental.assert_cardinality(len(data)))
 
 
