@@ -240,7 +240,8 @@ def _fed(data: Any) -> Any:
     several = max(1, min(FETCHED, FETCHED_BYTES // images.nbytes)) if is_sliced else 1
 
     def fetch(first: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        fetched = [data[i] for i in range(first, min(first + several, len(data)))]
+        start = int(first)
+        fetched = [data[i] for i in range(start, min(start + several, len(data)))]
         return tuple(np.concatenate(parts) for parts in zip(*fetched, strict=True))
 
     def shaped(first: Any) -> tuple[Any, Any]:
