@@ -20,7 +20,6 @@ import logging
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -617,25 +616,11 @@ def policy_restored() -> Iterator[None]:
             keras.config.set_dtype_policy(before or keras.config.floatx())
 
 
-# Held by whoever builds a network from a seed: the seed is set for the whole process, and networks
-# that train side by side are built so.
-BUILDING = threading.RLock()
-
-
-def seeded(seed: int, build: Callable[[], keras.Model]) -> keras.Model:
-    """A network whose first weights depend on the seed alone, whatever other threads build."""
-    import keras
-
-    with BUILDING:
-        keras.utils.set_random_seed(seed)
-        return build()
-
-
 def in_policy(policy: str, network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
     """The same network computing by another dtype policy; a saved one runs anywhere in float32."""
     import keras
 
-    with policy_restored(), BUILDING:
+    with policy_restored():
         keras.config.set_dtype_policy(policy)
         copy = build()
     copy.set_weights(network.get_weights())

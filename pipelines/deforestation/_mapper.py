@@ -223,7 +223,6 @@ def train(
     on_epoch: OnEpoch | None = None,
     *,
     quiet: bool = False,
-    check: Callable[[], None] = lambda: None,
 ) -> Mapper:
     """Train a mapper, going on from the last finished epoch in `folder`, and calibrate it.
 
@@ -234,7 +233,6 @@ def train(
         folder: of the checkpoint.
         on_epoch: told the epoch and its metrics.
         quiet: no progress bar.
-        check: called for each batch; what it raises ends the training.
 
     Raises:
         CommandError: if there is nothing labelled to learn from or to choose by.
@@ -249,23 +247,19 @@ def train(
     build_it = functools.partial(
         build, recipe, len(first.bands), len(first.classes) - 1, *statistics(fields)
     )
-    network = _training.seeded(training.seed, build_it)
+    keras.utils.set_random_seed(training.seed)
+    network = build_it()
     labelled = [field for field in fields if np.any(field.labels)]
     draw = Windows(labelled, window=recipe.window, batch_size=training.batch_size,
                    seed=training.seed)  # fmt: skip
     weights = class_weights(draw)
-
-    def drawn(rng: np.random.Generator) -> tuple[Array, Array]:
-        check()
-        return draw(rng)
-
     network.compile(
         _training.optimizer(training, recipe.steps), functools.partial(loss, weights=weights),
         steps_per_execution=_training.steps_an_execution(recipe.steps),
     )  # fmt: skip
     followed = grid_of(val, recipe.window, recipe.followed, training.seed)
     fitted = _training.fit(
-        network, Batches(drawn, recipe.steps, training.seed), training, validation=followed,
+        network, Batches(draw, recipe.steps, training.seed), training, validation=followed,
         folder=folder, resume=True, monitor="val_loss", on_epoch=on_epoch, quiet=quiet,
         validation_batch_size=training.batch_size,
     )  # fmt: skip

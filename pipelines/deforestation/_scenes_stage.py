@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
-
-from fieldsight.pipelines._alongside import Check
 from fieldsight.pipelines._console import progress, say
 from fieldsight.pipelines.deforestation import (
     _change_scores,
@@ -71,13 +68,10 @@ def fit(
     forest: Forest,
     folder: Path,
     on_epoch: OnEpoch,
-    check: Check,
     *,
-    precision: str,
     full: bool,
     epochs: float,
     seed: int,
-    quiet: bool,
 ) -> Mapper:
     """Train the mapper on the training scenes, going on from the last epoch in `folder`.
 
@@ -85,29 +79,17 @@ def fit(
         forest: the data.
         folder: of the checkpoint.
         on_epoch: told the epoch and its metrics.
-        check: as `_mapper.train` has it.
-        precision: the dtype policy, which Keras keeps by thread.
         full: by the long recipe.
         epochs: times its epochs.
         seed: of the run.
-        quiet: a line now and then and no progress bar: another training has that.
     """
-    keras.config.set_dtype_policy(precision)
     recipe = _mapper.scaled(_mapper.FULL if full else _mapper.QUICK, epochs, seed)
     fields, count = forest.fields, recipe.training.epochs
     say(
         f"mapper: {len(fields['train'])} scenes to train on, {len(fields['val'])} to choose by, "
         f"{count} epochs of {recipe.steps} batches"
     )
-
-    def told(epoch: int, metrics: Mapping[str, float]) -> None:
-        on_epoch(epoch, metrics)
-        if quiet and (epoch + 1) % max(1, count // 4) == 0:
-            say(f"mapper: epoch {epoch + 1}/{count}, val_loss {metrics['val_loss']:.4f}")
-
-    return _mapper.train(
-        fields["train"], fields["val"], recipe, folder, told, quiet=quiet, check=check
-    )
+    return _mapper.train(fields["train"], fields["val"], recipe, folder, on_epoch)
 
 
 def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:

@@ -108,7 +108,8 @@ def started(
         network = _tag_networks.tagger(backbone, statistics, published=weights is not None)
         return _tag_networks.with_cover(network, classes) if classes else network
 
-    model = _training.seeded(seed, build)
+    keras.utils.set_random_seed(seed)
+    model = build()
     if weights is not None:
         _tag_networks.fill(model, weights)
     return model, build

@@ -6,7 +6,6 @@ scored on scenes that neither has seen, one of which is mapped as `map` would.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fieldsight.pipelines import _alongside, _resuming, _tracking, _training
+from fieldsight.pipelines import _resuming, _tracking, _training
 from fieldsight.pipelines._console import progress, say, show
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines.deforestation import _bands, _forest, _recipes
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from fieldsight.pipelines._run import Run
     from fieldsight.pipelines.deforestation import Train
     from fieldsight.pipelines.deforestation._forest import Forest
-    from fieldsight.pipelines.deforestation._mapper import Mapper
     from fieldsight.pipelines.deforestation._scenes_stage import Scored
     from fieldsight.pipelines.deforestation._tag_comparison import TagComparison
     from fieldsight.pipelines.deforestation._tagger import Tagger
@@ -120,20 +118,21 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     precision, why = _precision(settings, way, forest, run)
     run.params({"chosen_precision": precision})
     say(f"tagger on {forest.chips.name} ({forest.chips.how}); {precision}: {why}")
-    with _mapping(settings, way, forest, run, precision) as mapping:
-        tagger = _tagger.train(
-            forest.chips, way.tagger, run.folder / "tagger", backbone=settings.backbone,
-            weights=None if settings.weights == "none" else settings.weights,
-            smoothing=way.smoothing, average=settings.average, on_epoch=_told(run, "tagger"),
-        )  # fmt: skip
-        mapper = mapping()
-    clock.lap("train")
-    clock.seconds["train_tagger"] = tagger.seconds
+    tagger = _tagger.train(
+        forest.chips, way.tagger, run.folder / "tagger", backbone=settings.backbone,
+        weights=None if settings.weights == "none" else settings.weights,
+        smoothing=way.smoothing, average=settings.average, on_epoch=_told(run, "tagger"),
+    )  # fmt: skip
+    clock.lap("train_tagger")
     scored = None
-    if mapper is not None:
+    if forest.fields.get("train"):
         from fieldsight.pipelines.deforestation import _scenes_stage
 
-        clock.seconds["train_mapper"] = mapper.seconds
+        mapper = _scenes_stage.fit(
+            forest, run.folder / "mapper", _told(run, "mapper"),
+            full=settings.full, epochs=way.mapper_epochs, seed=settings.seed,
+        )  # fmt: skip
+        clock.lap("train_mapper")
         scored = _scenes_stage.score(forest, mapper, settings.seed)
         clock.lap("score_maps")
     say("tags: the test chips, once")
@@ -147,25 +146,6 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     run.metrics({name: value for name, value in figures.items() if value == value})
     say("; ".join(f"{name} {value:.0f} s" for name, value in clock.seconds.items()))
     return figures, [*tags.tables, *(scored.tables if scored else ())]
-
-
-def _mapping(
-    settings: Train, way: _recipes.Way, forest: Forest, run: Run, precision: str
-) -> contextlib.AbstractContextManager[Callable[[], Mapper | None]]:
-    """The mapper's training, beside the tagger's; nothing where no scene has classes by pixel."""
-    at_once = _alongside.helps()
-
-    def work(check: _alongside.Check) -> Mapper | None:
-        if not forest.fields.get("train"):
-            return None
-        from fieldsight.pipelines.deforestation import _scenes_stage
-
-        return _scenes_stage.fit(
-            forest, run.folder / "mapper", _told(run, "mapper"), check, precision=precision,
-            full=settings.full, epochs=way.mapper_epochs, seed=settings.seed, quiet=at_once,
-        )  # fmt: skip
-
-    return _alongside.alongside(work, at_once=at_once)
 
 
 class _Clock:
