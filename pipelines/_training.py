@@ -291,6 +291,8 @@ def fit(
     Returns:
         History by epoch, the best epoch, epochs that ran, seconds (of this process).
     """
+    from fieldsight.core.normalization import fused_normalization
+
     if validation is None:
         monitor = "loss"
     _build_optimizer(model)
@@ -303,18 +305,19 @@ def fit(
         callbacks.append(_progress(recipe.epochs))
     started = time.perf_counter()
     if not state.stopped and state.epoch < recipe.epochs:
-        model.fit(
-            _fed(data),
-            epochs=recipe.epochs,
-            initial_epoch=state.epoch,
-            validation_data=validation,
-            validation_batch_size=validation_batch_size,
-            # Keras would shuffle the batches with Python's global random, which no checkpoint
-            # holds; the data set shuffles by itself.
-            shuffle=False,
-            verbose=0,
-            callbacks=callbacks,
-        )
+        with fused_normalization(model):
+            model.fit(
+                _fed(data),
+                epochs=recipe.epochs,
+                initial_epoch=state.epoch,
+                validation_data=validation,
+                validation_batch_size=validation_batch_size,
+                # Keras would shuffle the batches with Python's global random, which no checkpoint
+                # holds; the data set shuffles by itself.
+                shuffle=False,
+                verbose=0,
+                callbacks=callbacks,
+            )
     seconds = time.perf_counter() - started
     if validation is not None and state.best_weights is not None:
         for variable, value in zip(model.weights, state.best_weights, strict=True):
@@ -557,6 +560,8 @@ def choose_precision(
     """
     import keras
 
+    from fieldsight.core.normalization import fused_normalization
+
     if recipe.precision != "auto":
         return recipe.precision, "asked for"
     if device_kind() == "cpu" and not processor_has_bfloat16():
@@ -570,7 +575,8 @@ def choose_precision(
         model = build()
         compile_it(model, recipe, len(data))
         trial = _Trial(data, steps)
-        model.fit(trial.part(0, warm_up), shuffle=False, verbose=0)  # compiles
+        with fused_normalization(model):
+            model.fit(trial.part(0, warm_up), shuffle=False, verbose=0)  # compiles
         started = clock()
         history = model.fit(trial.part(warm_up, steps), shuffle=False, verbose=0)
         seconds[policy] = clock() - started

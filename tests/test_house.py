@@ -26,6 +26,8 @@ IMPORT_MLFLOW = {"pipelines/_tracking.py", "pipelines/_served_model.py"}
 ALSO = {
     # Keras has no function for gradients: Grad-CAM asks the backend.
     "core/inspection/gradient.py": {"tensorflow", "jax"},
+    # Nor for batch normalisation in one pass.
+    "core/normalization.py": {"tensorflow"},
     # Published weights are HDF5; Keras itself requires h5py, so nothing more is installed for it.
     "core/weights/legacy_h5.py": {"h5py"},
     # COCO's average precision by its own authors, from the extras.
