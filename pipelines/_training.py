@@ -532,6 +532,19 @@ def processor_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def device_precision(asked: str) -> tuple[str, str]:
+    """The dtype policy asked for, or what the device is made for; a trial would take too long.
+
+    Returns:
+        The name of the policy and why, for the log.
+    """
+    if asked != "auto":
+        return asked, "asked for"
+    if device_kind() == "cpu" and not processor_has_bfloat16():
+        return "float32", "this processor has no bfloat16"
+    return "mixed_bfloat16", "the device has bfloat16"
+
+
 def choose_precision(
     build: Callable[[], keras.Model],
     data: Any,
@@ -562,10 +575,9 @@ def choose_precision(
 
     from fieldsight.core.normalization import fused_normalization
 
-    if recipe.precision != "auto":
-        return recipe.precision, "asked for"
-    if device_kind() == "cpu" and not processor_has_bfloat16():
-        return "float32", "this processor has no bfloat16"
+    policy, why = device_precision(recipe.precision)
+    if recipe.precision != "auto" or policy == "float32":
+        return policy, why
     # On a processor its own seconds: what else runs beside a trial so short would decide it.
     clock = time.process_time if device_kind() == "cpu" else time.perf_counter
     seconds, losses = {}, {}

@@ -183,12 +183,14 @@ def _tell(forest: Forest) -> None:
 
 
 def _precision(settings: Train, way: _recipes.Way, forest: Forest, run: Run) -> tuple[str, str]:
-    """The trial's choice on the tagger's first batches, or what a resumed run began with."""
+    """What a resumed run began with, or the choice of a trial on the tagger's first batches."""
     from fieldsight.pipelines.deforestation import _tagger
 
     recipe = dataclasses.replace(way.tagger, precision=settings.precision)
 
     def choose() -> tuple[str, str]:
+        if settings.backbone == "small" and way.detail == "quick":
+            return _training.device_precision(settings.precision)
         data = _tagger.batches(forest.chips, recipe)
         _, build = _tagger.started(forest.chips, recipe.seed, settings.backbone)
         return _training.choose_precision(

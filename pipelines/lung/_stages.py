@@ -53,12 +53,10 @@ def choose_precision(run: Run, way: Way, cases: Sequence[Case], asked: str) -> t
 
 
 def _chosen(way: Way, cases: Sequence[Case], asked: str) -> tuple[str, str]:
-    if asked != "auto":
-        return asked, "asked for"
-    if _training.device_kind() == "cpu" and not _training.processor_has_bfloat16():
-        return "float32", "this processor has no bfloat16"
-    if way.detail == "quick":  # a trial would be a twentieth of the time
-        return "mixed_bfloat16", "this processor has bfloat16"
+    policy, why = _training.device_precision(asked)
+    # Of the quick way a trial would be a twentieth of the time.
+    if asked != "auto" or policy == "float32" or way.detail == "quick":
+        return policy, why
     return _tried(way, cases)
 
 

@@ -115,7 +115,9 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     if assumed := _cohort.assumed_rate(cohort.found, settings.frames_per_second):
         say(assumed)
     _training.prepare_backend(settings.seed)
-    precision, why = _training.kept_precision(run.folder, lambda: _precision(settings.precision))
+    precision, why = _training.kept_precision(
+        run.folder, lambda: _training.device_precision(settings.precision)
+    )
     sizes = ", ".join(f"{count} to {side}" for side, count in cohort.sizes.items() if count)
     say(f"{cohort.name}: frames {sizes} ({cohort.how}); {precision}: {why}")
     run.params(_parameters(way, cohort, precision))
@@ -133,14 +135,6 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     run.metrics({name: figures[name] for name in figures if name.startswith("seconds_")})
     say("; ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
     return figures, tables
-
-
-def _precision(asked: str) -> tuple[str, str]:
-    if asked != "auto":
-        return asked, "asked for"
-    if _training.device_kind() == "cpu" and not _training.processor_has_bfloat16():
-        return "float32", "this processor has no bfloat16"
-    return "mixed_bfloat16", "the device has bfloat16"
 
 
 def _told(run: Run) -> Any:
