@@ -85,8 +85,8 @@ QUICK = Way(
     sizes=Sizes(),
     finder=Plan(
         rounds=(
-            Recipe(epochs=10, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
-            Recipe(epochs=8, batch_size=8, learning_rate=2e-3, weight_decay=1e-3),
+            Recipe(epochs=13, batch_size=8, learning_rate=3e-3, weight_decay=1e-3),
+            Recipe(epochs=12, batch_size=8, learning_rate=2e-3, weight_decay=1e-3),
         ),
         steps=30,
         side=32,

@@ -88,7 +88,10 @@ def train(
         batch_size = max(2, recipe.batch_size // shrunk)
         data = Batches(draw(batch_size=batch_size, hard=hard), way.steps, recipe.seed)
         optimizer = _training.optimizer(recipe, way.steps)
-        model.compile(optimizer, DetectionLoss(count))
+        model.compile(
+            optimizer, DetectionLoss(count),
+            steps_per_execution=_training.steps_an_execution(way.steps),
+        )  # fmt: skip
         before = len(history.get("loss", ()))
         fitted = _training.fit(
             model, data, recipe, validation=followed, monitor="val_loss",

@@ -49,7 +49,7 @@ QUICK = Way(
     pyramid=32,
     rounds=(
         Recipe(epochs=5, batch_size=16, learning_rate=3e-3, weight_decay=1e-3),
-        Recipe(epochs=23, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
+        Recipe(epochs=32, batch_size=16, learning_rate=2e-3, weight_decay=1e-3),
     ),
     steps=96,
     side=128,
