@@ -99,14 +99,12 @@ class Mapper:
             ("logits"), stride, trained_on.
         history: losses by epoch.
         temperature: by which the logits were divided already, chosen on validation.
-        seconds: of the training.
     """
 
     network: keras.Model
     facts: Mapping[str, Any]
     history: Mapping[str, list[float]]
     temperature: float
-    seconds: float
 
 
 def scaled(recipe: MapRecipe, epochs: float, seed: int) -> MapRecipe:
@@ -266,7 +264,7 @@ def train(
     saved = _training.in_policy("float32", network, build_it)
     _unweigh(saved, weights)
     temperature = _calibrate(saved, *followed, training.seed)
-    return Mapper(saved, _facts(first, fields, recipe), fitted.history, temperature, fitted.seconds)
+    return Mapper(saved, _facts(first, fields, recipe), fitted.history, temperature)
 
 
 def _checked(fields: Sequence[Field]) -> Field:

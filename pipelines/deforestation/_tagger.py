@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,14 +39,12 @@ class Tagger:
         thresholds: chosen on validation.
         history: losses by epoch.
         val: its answers on the validation chips.
-        seconds: of the training.
     """
 
     network: keras.Model
     thresholds: Thresholds
     history: Mapping[str, list[float]]
     val: Answers
-    seconds: float
 
 
 def train(
@@ -73,7 +70,6 @@ def train(
         average: choose thresholds for answers over the eight symmetries.
         on_epoch: told the epoch and its metrics.
     """
-    began = time.perf_counter()
     model, build = started(cohort, recipe.seed, backbone, weights)
     data = batches(cohort, recipe)
     compiled(model, recipe, len(data), smoothing)
@@ -93,7 +89,7 @@ def train(
     tags = cohort.tags("val")
     thresholds = choose_thresholds(probabilities, tags)
     val = Answers(probabilities, thresholds, tags, cohort.groups("val"))
-    return Tagger(network, thresholds, fitted.history, val, time.perf_counter() - began)
+    return Tagger(network, thresholds, fitted.history, val)
 
 
 def started(

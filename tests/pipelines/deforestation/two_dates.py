@@ -98,7 +98,7 @@ def mapper(weights: Any, bias: Any) -> Mapper:
         "bands": ["blue", "green", "red", "nir"], "units": "reflectance", "output": "logits",
         "classes": CLASSES, "ground_sampling_distance_m": 3.0, "window": 64, "stride": 1,
     }  # fmt: skip
-    return Mapper(network, facts, {}, 1.0, 0.0)
+    return Mapper(network, facts, {}, 1.0)
 
 
 def seeing() -> Mapper:
