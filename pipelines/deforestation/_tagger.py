@@ -120,9 +120,9 @@ def batches(cohort: Cohort, recipe: _training.Recipe) -> Batches:
     def draw(rng: np.random.Generator) -> tuple[Array, Array]:
         chosen = np.sort(rng.choice(count, size, replace=False))
         moves = [SYMMETRIES[i] for i in rng.integers(len(SYMMETRIES), size=size)]
-        chips = [move.image(chip) for move, chip in zip(moves, pixels[chosen], strict=True)]
         # Digital numbers as the network's input has them: casting uint16 inside is slow.
-        return np.stack(chips).astype(np.float32), _targets(cohort, "train", chosen, moves)
+        chips = [move.image(chip) for move, chip in zip(moves, pixels[chosen], strict=True)]
+        return np.stack(chips, dtype=np.float32), _targets(cohort, "train", chosen, moves)
 
     return Batches(draw, -(-count // size), recipe.seed)
 
