@@ -241,6 +241,8 @@ def _fed(data: Any) -> Any:
     def fetch(first: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         start = int(first)
         fetched = [data[i] for i in range(start, min(start + several, len(data)))]
+        if len(fetched) == 1:
+            return tuple(fetched[0])
         return tuple(np.concatenate(parts) for parts in zip(*fetched, strict=True))
 
     def shaped(first: Any) -> tuple[Any, Any]:

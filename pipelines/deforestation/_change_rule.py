@@ -29,6 +29,7 @@ DRY_NDVI = 0.0
 THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
 SMOOTHINGS = (0, 2)
 OPENINGS = (1, 3)
+GRID = (SMOOTHINGS, THRESHOLDS, OPENINGS)
 CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
 
 
@@ -221,7 +222,7 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
 def grid(min_ha: float) -> Iterator[ChangeRule]:
     """Every rule that is tried."""
     # Smoothing outside: whoever goes through the rules smooths twice, not each time.
-    for smoothing, threshold, opening in itertools.product(SMOOTHINGS, THRESHOLDS, OPENINGS):
+    for smoothing, threshold, opening in itertools.product(*GRID):
         yield ChangeRule(threshold=threshold, smoothing=smoothing, opening=opening, min_ha=min_ha)
 
 
