@@ -25,7 +25,6 @@ Index = Literal["NDVI", "NBR"]
 DROPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 FLOORS = (0.5, 0.6, 0.7, 0.75)
 OPENINGS = (0, 1, 3)
-GRID = (DROPS, FLOORS, OPENINGS)
 BANDS: Mapping[Index, tuple[str, str]] = {"NDVI": ("nir", "red"), "NBR": ("nir", "swir2")}
 
 
@@ -62,7 +61,7 @@ def from_facts(facts: Mapping[str, Any], index: Index, min_ha: float) -> Differe
 
 def grid(min_ha: float) -> Iterator[DifferenceRule]:
     """Every rule that is tried."""
-    for drop, floor, opening in itertools.product(*GRID):
+    for drop, floor, opening in itertools.product(DROPS, FLOORS, OPENINGS):
         yield DifferenceRule(drop=drop, floor=floor, opening=opening, min_ha=min_ha)
 
 

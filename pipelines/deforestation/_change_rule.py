@@ -29,7 +29,6 @@ DRY_NDVI = 0.0
 THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
 SMOOTHINGS = (0, 2)
 OPENINGS = (1, 3)
-GRID = (SMOOTHINGS, THRESHOLDS, OPENINGS)
 CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
 
 
@@ -222,7 +221,7 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
 def grid(min_ha: float) -> Iterator[ChangeRule]:
     """Every rule that is tried."""
     # Smoothing outside: whoever goes through the rules smooths twice, not each time.
-    for smoothing, threshold, opening in itertools.product(*GRID):
+    for smoothing, threshold, opening in itertools.product(SMOOTHINGS, THRESHOLDS, OPENINGS):
         yield ChangeRule(threshold=threshold, smoothing=smoothing, opening=opening, min_ha=min_ha)
 
 

@@ -56,7 +56,7 @@ class Way:
 QUICK = Way(
     detail="quick",
     scenes=Scenes(train=28, val=6, test=7, other=2),
-    tagger=Recipe(epochs=20, batch_size=16, learning_rate=4e-3, weight_decay=1e-2),
+    tagger=Recipe(epochs=25, batch_size=16, learning_rate=4e-3, weight_decay=1e-2),
 )
 FULL = Way(
     detail="full",
