@@ -65,9 +65,49 @@ class MapComparison:
     tuned: Mapping[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Classical:
+    """The methods that a mapper stands beside, tuned; no network is needed for them.
+
+    Attributes:
+        threshold: of NDVI.
+        forest: on pixels.
+        maps: the forest's of the fields that are scored, by name.
+    """
+
+    threshold: _map_baselines.NdviThreshold
+    forest: _map_baselines.PixelForest
+    maps: Mapping[str, Array]
+
+
+def classical(
+    fields: Sequence[Field],
+    val: Sequence[Field],
+    scored: Sequence[Field],
+    *,
+    target: str = "clearing",
+    seed: int = 0,
+) -> Classical:
+    """Tune an NDVI threshold and a random forest on validation; map what is scored by the forest.
+
+    Args:
+        fields: that the forest learns from.
+        val: to tune by.
+        scored: to be mapped.
+        target: the class that is told apart from all else.
+        seed: of the forest.
+    """
+    value = val[0].classes.index(target)
+    threshold, _, _ = tuned_ndvi(val, value)
+    forest = _map_baselines.fit_forest(
+        sampled(fields, seed), sampled(val, seed), val[0].bands, target=value, seed=seed
+    )
+    return Classical(threshold, forest, {one.name: forest_map(forest, one) for one in scored})
+
+
 def compare(
     mapper: Mapper,
-    fields: Sequence[Field],
+    classics: Classical,
     val: Sequence[Field],
     test: Sequence[Field],
     *,
@@ -77,31 +117,27 @@ def compare(
     say: Callable[[str], None] = lambda _: None,
     maps: Maps | None = None,
 ) -> MapComparison:
-    """Tune the baselines on validation, then score all on the test fields, once (C-9).
+    """Score a mapper and what it stands beside on the test fields, once (C-9).
 
     Args:
         mapper: trained.
-        fields: that it was trained on; the forest learns from them too.
-        val: to tune by.
+        classics: tuned, which have mapped the test's and the others.
+        val: whose scores of the mapper are told too.
         test: to be scored.
         target: the class that is told apart from all else.
         other: fields of another setting, never trained on.
-        seed: of the forest and the intervals.
+        seed: of the intervals.
         say: told what is being done.
         maps: of the mapper, for whoever asks for them again.
     """
     said = Maps(mapper) if maps is None else maps
     first = test[0]
     value = first.classes.index(target)
-    say("map: an NDVI threshold and a random forest, tuned on validation")
-    threshold, _, _ = tuned_ndvi(val, value)
-    forest = _map_baselines.fit_forest(
-        sampled(fields, seed), sampled(val, seed), first.bands, target=value, seed=seed
-    )
+    threshold, forest = classics.threshold, classics.forest
     drawn: dict[str, Draw] = {
         NETWORK: lambda field: said.of_field(field).classes,
         NDVI: lambda field: ndvi_map(threshold, field, value),
-        FOREST: lambda field: forest_map(forest, field),
+        FOREST: lambda field: classics.maps[field.name],
     }
     example = _example(test, value)
     say(f"map: {len(test)} test scenes, once")

@@ -36,6 +36,7 @@ SETTLED, FORGOTTEN = 8, (0.05, 0.2)
 POWER = 0.25  # of how often a class is drawn, by which a pixel of it weighs less
 MEASURED = 200_000  # pixels of a field at most for statistics, of all for the temperature
 TEMPERATURES = (0.5, 10.0)
+CALIBRATED = 16  # windows at once
 EXACT = 1e-2  # of the logits' range: the map is of classes
 WINDOW = 768  # pixels of a side that are mapped at once, the margin included
 
@@ -302,7 +303,10 @@ def _facts(first: Field, fields: Sequence[Field], recipe: MapRecipe) -> dict[str
 
 def _calibrate(network: keras.Model, images: Array, labels: Array, seed: int) -> float:
     """Divide the logits by the temperature that makes validation's probabilities honest."""
-    logits = np.concatenate([network.predict_on_batch(image[None]) for image in images])
+    starts = range(0, len(images), CALIBRATED)
+    logits = np.concatenate([
+        network.predict_on_batch(images[start : start + CALIBRATED]) for start in starts
+    ])  # fmt: skip
     known = labels >= 0
     found, true = logits[known], labels[known]
     if len(true) > MEASURED:

@@ -16,7 +16,7 @@ from fieldsight.pipelines.deforestation import (
 )
 from fieldsight.pipelines.deforestation._change_maps import Maps
 from fieldsight.pipelines.deforestation._change_scores import SCENE, ChangeScores, Tuned
-from fieldsight.pipelines.deforestation._map_comparison import MapComparison
+from fieldsight.pipelines.deforestation._map_comparison import Classical, MapComparison
 from fieldsight.pipelines.deforestation._mapper import Mapper
 
 if TYPE_CHECKING:
@@ -92,13 +92,22 @@ def fit(
     return _mapper.train(fields["train"], fields["val"], recipe, folder, on_epoch)
 
 
-def score(forest: Forest, mapper: Mapper, seed: int) -> Scored:
-    """Tune the baselines and the rules of change on validation, score the test scenes, once."""
+def classical(forest: Forest, seed: int) -> Classical:
+    """The methods that a mapper stands beside: tuned on validation, the scenes mapped."""
+    chosen = scored_fields(forest)
+    return _map_comparison.classical(
+        forest.fields["train"], chosen["val"], [*chosen["test"], *chosen.get("other", ())],
+        seed=seed,
+    )  # fmt: skip
+
+
+def score(forest: Forest, mapper: Mapper, classics: Classical, seed: int) -> Scored:
+    """Choose the rules of change on validation, score the test scenes, once."""
     fields = forest.fields
     chosen = scored_fields(forest)
     said = Maps(mapper)
     maps = _map_comparison.compare(
-        mapper, fields["train"], chosen["val"], chosen["test"], other=chosen.get("other", ()),
+        mapper, classics, chosen["val"], chosen["test"], other=chosen.get("other", ()),
         seed=seed, say=say, maps=said,
     )  # fmt: skip
     val, test = (_pairs(forest, fields[side]) for side in ("val", "test"))

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fieldsight.pipelines import _resuming, _tracking, _training
@@ -128,12 +129,15 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     if forest.fields.get("train"):
         from fieldsight.pipelines.deforestation import _scenes_stage
 
-        mapper = _scenes_stage.fit(
-            forest, run.folder / "mapper", _told(run, "mapper"),
-            full=settings.full, epochs=way.mapper_epochs, seed=settings.seed,
-        )  # fmt: skip
+        # A small network's steps leave a third of two cores idle: a random forest takes it.
+        with ThreadPoolExecutor(1, "classical") as pool:
+            classics = pool.submit(_scenes_stage.classical, forest, settings.seed)
+            mapper = _scenes_stage.fit(
+                forest, run.folder / "mapper", _told(run, "mapper"),
+                full=settings.full, epochs=way.mapper_epochs, seed=settings.seed,
+            )  # fmt: skip
         clock.lap("train_mapper")
-        scored = _scenes_stage.score(forest, mapper, settings.seed)
+        scored = _scenes_stage.score(forest, mapper, classics.result(), settings.seed)
         clock.lap("score_maps")
     say("tags: the test chips, once")
     tags = _tag_comparison.compare(tagger, forest.chips, forest.other, average=settings.average)

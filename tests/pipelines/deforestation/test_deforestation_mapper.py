@@ -314,7 +314,8 @@ def test_the_comparison_tells_network_and_baselines_on_the_same_pixels(
 ) -> None:
     monkeypatch.setattr(_map_baselines, "TREES", 5)
     fields = [field(seed) for seed in range(5)]
-    found = _map_comparison.compare(trained, fields[:2], fields[2:3], fields[3:], target="clearing")
+    classics = _map_comparison.classical(fields[:2], fields[2:3], fields[3:])
+    found = _map_comparison.compare(trained, classics, fields[2:3], fields[3:])
     for name in (
         "test_map_clearing_iou", "test_map_clearing_iou_low", "test_map_mean_iou",
         "test_map_clearing_object_f1", "test_map_clearing_hectares_error",
