@@ -36,6 +36,7 @@ def fused_normalization(model: keras.Model) -> Iterator[None]:
         model: of pictures or volumes, layers of models in it included.
 
     Example:
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.BatchNormalization()])
         >>> model.compile("adam", "mse")
         >>> with fused_normalization(model):
