@@ -42,13 +42,12 @@ def fused_normalization(model: keras.Model) -> Iterator[None]:
         >>> with fused_normalization(model):
         ...     _ = model.fit(np.ones((4, 8, 8, 3)), np.zeros((4, 8, 8, 3)), verbose=0)
     """
+    has_kernel = keras.backend.backend() == "tensorflow"
     found = [
         layer
         for layer in model._flatten_layers(include_self=True, recursive=True)
-        if type(layer) is keras.layers.BatchNormalization
+        if has_kernel and type(layer) is keras.layers.BatchNormalization
     ]
-    if keras.backend.backend() != "tensorflow":
-        found = []
     for layer in found:
         layer.__class__ = _Fused
     try:

@@ -591,9 +591,9 @@ def choose_precision(
         trial = _Trial(data, steps)
         with fused_normalization(model):
             model.fit(trial.part(0, warm_up), shuffle=False, verbose=0)  # compiles
-        started = clock()
-        history = model.fit(trial.part(warm_up, steps), shuffle=False, verbose=0)
-        seconds[policy] = clock() - started
+            started = clock()
+            history = model.fit(trial.part(warm_up, steps), shuffle=False, verbose=0)
+            seconds[policy] = clock() - started
         losses[policy] = history.history["loss"][-1]
     keras.config.set_dtype_policy("float32")
     ratio = seconds["float32"] / seconds["mixed_bfloat16"]

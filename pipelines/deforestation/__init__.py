@@ -54,7 +54,7 @@ class Train:
     seed: int = 0
     """Of the simulated scenes, the split, the weights and the order of chips."""
     precision: Precision = "auto"
-    """auto tries bfloat16 where the device has it and takes it where it gains."""
+    """auto takes bfloat16 where the device has it; --full or another --backbone tries it first."""
     resume: str | None = None
     """A run that was stopped, by its id: it goes on from its last finished stage and epoch."""
     json: bool = False

@@ -129,7 +129,7 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     if forest.fields.get("train"):
         from fieldsight.pipelines.deforestation import _scenes_stage
 
-        # A small network's steps leave a third of two cores idle: a random forest takes it.
+        # A small network's steps leave some of the cores idle: a random forest takes it.
         with ThreadPoolExecutor(1, "classical") as pool:
             classics = pool.submit(_scenes_stage.classical, forest, settings.seed)
             mapper = _scenes_stage.fit(
