@@ -25,8 +25,8 @@ Slices = tuple[slice, slice]
 
 STEPS = 255  # of a probability that is kept
 # Pixels of a side at most: in a large window little is looked at without being asked, but memory
-# grows with its square.
-WINDOW = 1024
+# grows with its square. A simulated scene of a quick training is one window.
+WINDOW = 1536
 HELD = 2**30  # bytes of maps that are kept; what is beyond them is mapped again
 TRIED = 384  # pixels of a side by which the fastest runtime is found: of whole scenes it takes long
 

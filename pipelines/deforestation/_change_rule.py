@@ -211,11 +211,16 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
         least_pixels: smaller ones are left out.
     """
     labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    # Most of a scene is no patch: only what is one is looked at again.
+    flat = labels.reshape(-1)
+    places = np.flatnonzero(flat)
+    sizes = np.bincount(flat[places], minlength=count + 1)
     keep = sizes >= least_pixels
     keep[0] = False
     numbers = (np.cumsum(keep) * keep).astype(np.int32)
-    return np.asarray(numbers[labels], np.int32)
+    found = np.zeros(flat.shape, np.int32)
+    found[places] = numbers[flat[places]]
+    return found.reshape(labels.shape)
 
 
 def grid(min_ha: float) -> Iterator[ChangeRule]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,14 +103,22 @@ def of_folder(
     """
     found, failures = [], {}
     maps = sorted(folder.glob(f"labels/*{LANDCOVER}"))
-    for number, path in enumerate(maps, 1):
-        name = path.name.removesuffix(LANDCOVER)
+    names = [path.name.removesuffix(LANDCOVER) for path in maps]
+
+    def read(name: str, labels: Path) -> tuple[Field, Mapping[int, str]] | DataError:
         try:
-            found.append(_of_scene(folder / "scenes" / f"{name}{SCENE}", path, name, cache))
+            return _of_scene(folder / "scenes" / f"{name}{SCENE}", labels, name, cache)
         except DataError as error:
-            failures[name] = str(error)
-        if progress is not None:
-            progress(number, len(maps))
+            return error
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for number, (name, one) in enumerate(zip(names, pool.map(read, names, maps), strict=True)):
+            if isinstance(one, DataError):
+                failures[name] = str(one)
+            else:
+                found.append(one)
+            if progress is not None:
+                progress(number + 1, len(maps))
     if not found:
         why = next(iter(failures.values()), "there is none")
         raise DataError(
