@@ -57,6 +57,7 @@ class _Region:
     value: int
     pixels: int = 0
     area_m2: float = 0.0
+    sure_m2: float = 0.0  # the part that the minimum mapping unit is asked of
     confidence: float = 0.0  # summed over the pixels
     parts: list[Any] = field(default_factory=list)
     joined: _Region | None = None
@@ -77,6 +78,7 @@ class _Region:
             here, there = there, here
         here.pixels += there.pixels
         here.area_m2 += there.area_m2
+        here.sure_m2 += there.sure_m2
         here.confidence += there.confidence
         here.parts += there.parts
         there.parts = []
@@ -92,6 +94,7 @@ def outline(
     provenance: Provenance,
     layer: str = "clearings",
     least_ha: float = 0.0,
+    sure: float = 0.0,
     columns: Mapping[str, Value] | None = None,
     strip: int | None = None,
     progress: Progress | None = None,
@@ -111,6 +114,8 @@ def outline(
         provenance: what made the map.
         layer: of the GeoPackage.
         least_ha: the minimum mapping unit.
+        sure: the probability of a pixel from which on it counts towards that unit; what is
+            written has all pixels of a region that has enough of them.
         columns: further columns, each with one value for all polygons: the scene's date.
         strip: rows at a time; left out: of some 2 million pixels.
         progress: told how many rows are through, and of how many.
@@ -125,8 +130,8 @@ def outline(
     small, small_m2 = 0, 0.0
     least_m2 = least_ha * M2_A_HA
     try:
-        for region in _regions(read, grid, tuple(names), least_m2, strip, progress):
-            if region.area_m2 < least_m2 or not region.parts:
+        for region in _regions(read, grid, tuple(names), (least_m2, sure), strip, progress):
+            if region.sure_m2 < least_m2 or not region.parts:
                 small, small_m2 = small + 1, small_m2 + region.area_m2
             else:
                 file.add(region)
@@ -145,21 +150,22 @@ def _regions(
     read: Read,
     grid: Grid,
     values: tuple[int, ...],
-    least_m2: float,
+    least: tuple[float, float],
     strip: int | None,
     progress: Progress | None,
 ) -> Iterator[_Region]:
-    """Yield every region once no later row can add to it."""
+    """Yield every region once no later row can add to it; `least` is in m2, and what is sure."""
+    least_m2, sure = least
     above: list[_Region] = []  # of the last row's labels, from 1
     last = np.zeros(grid.columns, np.int32)  # labels of the last row
     for slices in row_blocks(grid, strip):
-        labels, found = _label(read, grid, slices, values)
+        labels, found = _label(read, grid, slices, values, sure)
         last_row = slices[0].stop == grid.rows
         touching = np.union1d(labels[0], [] if last_row else labels[-1]).astype(int)
         touching = touching[touching > 0] - 1
         waiting = set(touching.tolist())
         # Too small regions that end here need no outline, and are most of a noisy map's.
-        wanted = np.array([r.area_m2 >= least_m2 for r in found], bool)
+        wanted = np.array([r.sure_m2 >= least_m2 for r in found], bool)
         wanted[touching] = True
         _outline(labels, found, wanted, slices[0].start)
         for upper, lower in set(zip(last.tolist(), labels[0].tolist(), strict=True)):
@@ -176,7 +182,7 @@ def _regions(
 
 
 def _label(
-    read: Read, grid: Grid, slices: Slices, values: tuple[int, ...]
+    read: Read, grid: Grid, slices: Slices, values: tuple[int, ...], sure: float
 ) -> tuple[Array, list[_Region]]:
     """Number a strip's regions from 1, `(rows, columns)` int32, and measure them."""
     from skimage.measure import label
@@ -188,12 +194,14 @@ def _label(
     inside = labels > 0
     flat = labels[inside]
     pixels = np.bincount(flat, minlength=count + 1)
-    areas = np.bincount(flat, grid.pixel_areas_m2(slices)[inside], count + 1)
-    sums = np.bincount(flat, confidence[inside], count + 1)
+    each_m2, likely = grid.pixel_areas_m2(slices)[inside], confidence[inside]
+    areas = np.bincount(flat, each_m2, count + 1)
+    counted = np.bincount(flat, np.where(likely < sure, 0.0, each_m2), count + 1)
+    sums = np.bincount(flat, likely, count + 1)
     kinds = np.zeros(count + 1, int)
     kinds[flat] = wanted[inside]
     return labels, [
-        _Region(int(kinds[n]), int(pixels[n]), float(areas[n]), float(sums[n]))
+        _Region(int(kinds[n]), int(pixels[n]), float(areas[n]), float(counted[n]), float(sums[n]))
         for n in range(1, count + 1)
     ]
 

@@ -73,6 +73,12 @@ class Evidence:
             found = _change_baseline.change_mask(self.before, self.after, rule)
         return _change_rule.opened(found & self.clear, rule.opening) & self.clear
 
+    def sure(self, rule: ChangeRule | DifferenceRule) -> NDArray[np.bool_] | None:
+        """What a patch's size is counted by; None for all of it."""
+        if not isinstance(rule, ChangeRule):
+            return None
+        return _change_rule.is_sure(rule, self._smoothed(rule.smoothing)[0])
+
     def _smoothed(self, radius: int) -> tuple[Array, Array]:
         """Probability and fall averaged, kept until another radius is asked for."""
         if radius not in self._kept:

@@ -166,7 +166,8 @@ def _outline(
     outlined = polygons.outline(
         _change_raster.reader(*rasters), dates.grid, folder / NEW,
         names={_change_raster.NEW: NAME}, provenance=model.provenance, layer=LAYER,
-        least_ha=rules.network.min_ha, columns=columns, progress=tell("outlining"),
+        least_ha=rules.network.min_ha, sure=rules.network.sure, columns=columns,
+        progress=tell("outlining"),
     )  # fmt: skip
     if rules.index is None:
         return outlined, None
@@ -192,7 +193,7 @@ class _Views:
 def _fold(
     folder: Path, dates: Dates, codes: Raster, has_classical: bool, tell: Tell
 ) -> tuple[_Views, float]:
-    """Take what is below the minimum mapping unit out of the raster; see what both methods say."""
+    """Take what is no polygon, too small or in doubt, out of the raster; see what both say."""
     shown = quicklook.shown_bands([b for b in dates.before.bands if b in dates.after.bands])
     seen = [scene.select(shown) for scene in (dates.before, dates.after)]
     views = _Views(
@@ -239,8 +240,8 @@ def _notes(
         notes.append("a scene is SIMULATED")
     if outlined.small:
         notes.append(
-            f"{outlined.small} patches below {rules.network.min_ha:g} ha, {outlined.small_ha:.2f} "
-            "ha in all, were left out"
+            f"{outlined.small} patches with less than {rules.network.min_ha:g} ha of a probability "
+            f"of {rules.network.sure:g}, {outlined.small_ha:.2f} ha in all, were left out"
         )
     bands = Dates(pair.before, pair.after).bands
     if rules.index is None:

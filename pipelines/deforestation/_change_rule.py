@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fieldsight.datasets.maps.rasters import STEPS
 from fieldsight.pipelines._errors import CommandError
 
 Array = NDArray[Any]
@@ -26,7 +27,8 @@ NOT_GROUND_WORDS = (
 # ground, burnt most often: where forest stood, that is cleared.
 DRY_NDVI = 0.0
 # The grid of validation.
-THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
+THRESHOLDS = (0.35, 0.5, 0.65)
+SURE = (0.65, 0.8, 0.9)
 SMOOTHINGS = (0, 2)
 OPENINGS = (1, 3)
 CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks miss
@@ -36,8 +38,16 @@ CLOUD_MARGIN_M = 30.0  # around clouds and their shadows, whose thin ends masks 
 class ChangeRule:
     """How two maps become new clearings.
 
+    What is sure says whether there is one, and what is likely how far it reaches: a patch of
+    doubtful pixels alone is as a rule no clearing, and of one only a part is beyond doubt.
+
+    Reference:
+        Canny, A computational approach to edge detection, IEEE PAMI 8(6), 1986, section 9: two
+        thresholds, of which the lower counts where it is joined to the higher.
+
     Attributes:
         threshold: of the probability that it was forest and is cleared, both together.
+        sure: of the same: of a patch a minimum mapping unit must be so likely, else it is none.
         fall: of NDVI, at least, beyond what it fell in the forest around: maps of two dates
             differ by haze and season too, but felled forest is less green than what stands.
         smoothing: pixels of the radius of a square over which both are averaged.
@@ -46,7 +56,8 @@ class ChangeRule:
         min_ha: the minimum mapping unit; left out, that of FAO's definition of forest.
     """
 
-    threshold: float = 0.35
+    threshold: float = 0.5
+    sure: float = 0.8
     fall: float = 0.05
     smoothing: int = 2
     opening: int = 1
@@ -151,6 +162,11 @@ def probability(forest: Array, cleared: Array) -> NDArray[np.float32]:
     return np.where(forest >= 0.5, forest * cleared, 0.0).astype(np.float32)
 
 
+def is_sure(rule: ChangeRule, likely: Array) -> NDArray[np.bool_]:
+    """Where a patch is beyond doubt, in the steps in which a raster keeps probabilities."""
+    return np.asarray(np.rint(likely * STEPS) >= np.rint(rule.sure * STEPS), bool)
+
+
 def smoothed(values: Array, clear: NDArray[np.bool_], radius: int) -> NDArray[np.float32]:
     """The mean of what is clear within a square of 2 x radius + 1 pixels; 0 where nothing is.
 
@@ -203,18 +219,22 @@ def _shrunk(mask: NDArray[np.bool_], radius: int, axis: int) -> NDArray[np.bool_
     return np.asarray(np.logical_and.reduce(parts), bool)
 
 
-def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
+def objects(
+    mask: NDArray[np.bool_], least_pixels: float, sure: NDArray[np.bool_] | None = None
+) -> NDArray[np.int32]:
     """Patches of a mask, numbered from 1: neighbours by sides, as polygons on maps are made.
 
     Args:
         mask: `(rows, columns)`.
         least_pixels: smaller ones are left out.
+        sure: `(rows, columns)` the pixels that a patch's size is counted by; None for all.
     """
     labels, count = ndimage.label(mask)
     # Most of a scene is no patch: only what is one is looked at again.
     flat = labels.reshape(-1)
     places = np.flatnonzero(flat)
-    sizes = np.bincount(flat[places], minlength=count + 1)
+    counted = places if sure is None else places[sure.reshape(-1)[places]]
+    sizes = np.bincount(flat[counted], minlength=count + 1)
     keep = sizes >= least_pixels
     keep[0] = False
     numbers = (np.cumsum(keep) * keep).astype(np.int32)
@@ -226,8 +246,12 @@ def objects(mask: NDArray[np.bool_], least_pixels: float) -> NDArray[np.int32]:
 def grid(min_ha: float) -> Iterator[ChangeRule]:
     """Every rule that is tried."""
     # Smoothing outside: whoever goes through the rules smooths twice, not each time.
-    for smoothing, threshold, opening in itertools.product(SMOOTHINGS, THRESHOLDS, OPENINGS):
-        yield ChangeRule(threshold=threshold, smoothing=smoothing, opening=opening, min_ha=min_ha)
+    for smoothing, threshold, opening, sure in itertools.product(
+        SMOOTHINGS, THRESHOLDS, OPENINGS, SURE
+    ):
+        yield ChangeRule(
+            threshold=threshold, sure=sure, smoothing=smoothing, opening=opening, min_ha=min_ha
+        )
 
 
 def from_facts(facts: Mapping[str, Any], min_ha: float) -> ChangeRule:

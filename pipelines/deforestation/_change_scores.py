@@ -204,7 +204,7 @@ def _evidence_of(
 
 
 def _drawn(found: Evidence, rule: ChangeRule | DifferenceRule) -> NDArray[np.int32]:
-    return _change_rule.objects(found.mask(rule), rule.min_ha / found.pixel_ha)
+    return _change_rule.objects(found.mask(rule), rule.min_ha / found.pixel_ha, found.sure(rule))
 
 
 def _counts(found: Evidence, truth: Array, rule: ChangeRule | DifferenceRule) -> Counts:
@@ -290,7 +290,8 @@ def _tables(
         ))  # fmt: skip
     first = (
         "new clearings, test places "
-        f"(threshold {tuned.network.threshold:g}; NDVI falls by {tuned.difference.drop:g} from "
+        f"(threshold {tuned.network.threshold:g}, sure from {tuned.network.sure:g}; NDVI falls by "
+        f"{tuned.difference.drop:g} from "
         f"{tuned.difference.floor:g}; from {tuned.network.min_ha:g} ha on)",
         ("method", "F1 [95 %]", "precision", "recall", "found", "invented", "ha drawn"),
         rows,

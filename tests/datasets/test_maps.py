@@ -359,6 +359,25 @@ def test_no_region_gives_an_empty_layer(tmp_path: Path) -> None:  # C-11
     assert "area_ha" in pyogrio.read_info(tmp_path / "a.gpkg")["fields"]
 
 
+@pytest.mark.parametrize("strip", [1, 3, 40])
+def test_a_region_counts_by_what_is_sure_of_it_wherever_strips_end(
+    tmp_path: Path, strip: int
+) -> None:
+    values = patches(40, 50)
+    shares = np.random.default_rng(1).random(values.shape).astype(np.float32)
+    grid = Grid(CRS.from_epsg(6933), Affine(100, 0, 0, 0, -100, 0), 40, 50)  # pixels of a hectare
+    told = polygons.outline(
+        lambda part: (values[part], shares[part]), grid, tmp_path / "a.gpkg", names={1: "forest"},
+        provenance=MADE, least_ha=2, sure=0.7, strip=strip,
+    )  # fmt: skip
+    labels, count = ndimage.label(values == 1)
+    regions = [labels == number for number in range(1, count + 1)]
+    whole = sorted(int(one.sum()) for one in regions if (shares[one] >= 0.7).sum() >= 2)
+    assert 0 < len(whole) < count
+    assert sorted(pyogrio.read_dataframe(tmp_path / "a.gpkg").pixels) == whole
+    assert (told.polygons, told.small) == (len(whole), count - len(whole))
+
+
 def test_polygons_need_a_place_and_leave_nothing_half(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CRS"):
         outlined(np.ones((4, 4), np.uint8), Grid(None, UTM, 4, 4), tmp_path / "a.gpkg")

@@ -147,7 +147,7 @@ def test_d_12_the_minimum_mapping_unit_holds_in_polygons_and_raster_alike(
     assert found["new_clearings"] == 0
     assert found["hectares"]["new clearing"] == 0
     assert found["smaller_ha"] == pytest.approx(3 * 0.81, rel=0.01)
-    assert "3 patches below 1 ha" in told
+    assert "3 patches with less than 1 ha of a probability of 0.8" in told
     layer = pyogrio.read_dataframe(tmp_path / "out" / "new_clearings.gpkg")
     assert len(layer) == 0  # C-11: an empty answer is an answer
 

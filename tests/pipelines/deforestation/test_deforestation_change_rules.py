@@ -123,6 +123,20 @@ def test_objects_join_by_sides_and_small_ones_are_left_out() -> None:
     assert _change_rule.objects(mask, 5).max() == 0
 
 
+def test_a_patch_is_counted_by_what_is_sure_of_it_and_drawn_with_all_that_is_likely() -> None:
+    # Two thresholds by hand: 0.6 beside a 0.9 belongs to it, 0.7 alone is no clearing.
+    likely = np.array([[0.6, 0.9, 0.0, 0.7, 0.7]], np.float32)
+    rule = _change_rule.ChangeRule(threshold=0.5, sure=0.8)
+    sure = _change_rule.is_sure(rule, likely)
+    assert sure.tolist() == [[False, True, False, False, False]]
+    assert _change_rule.objects(likely >= rule.threshold, 1, sure).tolist() == [[1, 1, 0, 0, 0]]
+    assert _change_rule.objects(likely >= rule.threshold, 2, sure).max() == 0
+    # Without a minimum mapping unit nothing is asked of a patch.
+    assert _change_rule.objects(likely >= rule.threshold, 0, sure).tolist() == [[1, 1, 0, 2, 2]]
+    # As the raster keeps it: 0.7976 is 159.5 steps of 200, the next even one is 0.8.
+    assert _change_rule.is_sure(rule, np.array([0.7974, 0.7976])).tolist() == [False, True]
+
+
 def test_indices_are_as_they_are_defined() -> None:
     # By hand: (0.4 - 0.05) / 0.45, and (0.4 - 0.1) / 0.5; both bands 0 give 0.
     bands = ("red", "nir", "swir2")
