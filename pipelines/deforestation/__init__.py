@@ -179,8 +179,8 @@ class Change:
     model: str | None = None
     """A .keras file, a run's id or name@alias; left out: the newest champion, real data first."""
     min_ha: float = 0.5
-    """The minimum mapping unit: new clearings of less hectares are left out. FAO's definition of
-    forest begins at 0.5; PRODES maps from 6.25 on."""
+    """The minimum mapping unit: new clearings of which less hectares are sure are left out. FAO's
+    definition of forest begins at 0.5; PRODES maps from 6.25 on."""
     resample: bool = False
     """Bring the later scene onto the earlier one's grid, and move it by what it lies apart; left
     out: scenes on two grids, or more than half a pixel apart, are refused."""
