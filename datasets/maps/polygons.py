@@ -130,7 +130,7 @@ def outline(
     small, small_m2 = 0, 0.0
     least_m2 = least_ha * M2_A_HA
     try:
-        for region in _regions(read, grid, tuple(names), (least_m2, sure), strip, progress):
+        for region in _regions(read, grid, tuple(names), least_m2, sure, strip, progress):
             if region.sure_m2 < least_m2 or not region.parts:
                 small, small_m2 = small + 1, small_m2 + region.area_m2
             else:
@@ -150,12 +150,12 @@ def _regions(
     read: Read,
     grid: Grid,
     values: tuple[int, ...],
-    least: tuple[float, float],
+    least_m2: float,
+    sure: float,
     strip: int | None,
     progress: Progress | None,
 ) -> Iterator[_Region]:
-    """Yield every region once no later row can add to it; `least` is in m2, and what is sure."""
-    least_m2, sure = least
+    """Yield every region once no later row can add to it."""
     above: list[_Region] = []  # of the last row's labels, from 1
     last = np.zeros(grid.columns, np.int32)  # labels of the last row
     for slices in row_blocks(grid, strip):

@@ -66,13 +66,11 @@ def read(
         while done < len(chips):
             end = min(done + AT_ONCE, len(chips))
             for index in range(done, end):
-                try:
-                    chip = chips.read([index])
-                except DataError as error:
-                    failures[chips.names[index]] = str(error)
+                found = one(chips, index)
+                if isinstance(found, DataError):
+                    failures[chips.names[index]] = str(found)
                     continue
-                pixels[len(good)] = chip[0]
-                kept[len(good)] = _tag_baselines.statistics(chip, chips.bands)[0]
+                pixels[len(good)], kept[len(good)] = found[0][0], found[1][0]
                 good.append(index)
             pixels.flush()
             kept.flush()
@@ -88,6 +86,15 @@ def read(
         )
     whole = np.load(path, mmap_mode="r"), np.load(features, mmap_mode="r")
     return np.array(good), np.array(whole[1][: len(good)]), whole[0][: len(good)], failures
+
+
+def one(chips: ChipSet, index: int) -> tuple[Array, Array] | DataError:
+    """A chip `(1, 256, 256, bands)` and its statistics, or why it can't be read."""
+    try:
+        chip = chips.read([index])
+    except DataError as error:
+        return error
+    return chip, _tag_baselines.statistics(chip, chips.bands)
 
 
 def _begun(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from fieldsight.datasets import chip_cover, chip_neighbours, splits
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.planet import ChipSet
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines.deforestation import _chip_cache, _tag_baselines
+from fieldsight.pipelines._threads import in_threads
+from fieldsight.pipelines.deforestation import _chip_cache
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -195,23 +195,22 @@ def _read(
     pixels: list[Array] | None = []
     failures: dict[str, str] = {}
     total = 0
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(chips), AT_ONCE):
-            some = range(start, min(start + AT_ONCE, len(chips)))
-            for index, found in zip(some, pool.map(lambda i: _one(chips, i), some), strict=True):
-                if isinstance(found, DataError):
-                    failures[chips.names[index]] = str(found)
-                    continue
-                chip, told = found
-                good.append(index)
-                features.append(told)
-                total += chip.nbytes
-                if total > IN_MEMORY:
-                    pixels = None
-                if pixels is not None:
-                    pixels.append(chip)
-            if progress is not None:
-                progress(some.stop, len(chips))
+    for start in range(0, len(chips), AT_ONCE):
+        some = range(start, min(start + AT_ONCE, len(chips)))
+        for index, found in in_threads(functools.partial(_chip_cache.one, chips), some):
+            if isinstance(found, DataError):
+                failures[chips.names[index]] = str(found)
+                continue
+            chip, told = found
+            good.append(index)
+            features.append(told)
+            total += chip.nbytes
+            if total > IN_MEMORY:
+                pixels = None
+            if pixels is not None:
+                pixels.append(chip)
+        if progress is not None:
+            progress(some.stop, len(chips))
     if not good:
         raise CommandError(
             f"chips that can be read were needed. Received: {len(chips)}, of which none can. The "
@@ -219,15 +218,6 @@ def _read(
         )
     held = None if pixels is None else np.concatenate(pixels)
     return np.array(good), np.concatenate(features), held, failures
-
-
-def _one(chips: ChipSet, index: int) -> tuple[Array, Array] | DataError:
-    """A chip and its statistics, or why it can't be read."""
-    try:
-        chip = chips.read([index])
-    except DataError as error:
-        return error
-    return chip, _tag_baselines.statistics(chip, chips.bands)
 
 
 def by_scene(chips: ChipSet, seed: int) -> tuple[Mapping[str, Array], str]:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +22,7 @@ from fieldsight.datasets.labels import NODATA
 from fieldsight.datasets.sample import digest
 from fieldsight.datasets.scenes import Scene
 from fieldsight.datasets.simulated.forest import CLASSES
+from fieldsight.pipelines._threads import in_threads
 
 Array = NDArray[Any]
 Units = Literal["reflectance", "digital numbers"]
@@ -103,22 +102,21 @@ def of_folder(
     """
     found, failures = [], {}
     maps = sorted(folder.glob(f"labels/*{LANDCOVER}"))
-    names = [path.name.removesuffix(LANDCOVER) for path in maps]
 
-    def read(name: str, labels: Path) -> tuple[Field, Mapping[int, str]] | DataError:
+    def read(labels: Path) -> tuple[Field, Mapping[int, str]] | DataError:
+        name = labels.name.removesuffix(LANDCOVER)
         try:
             return _of_scene(folder / "scenes" / f"{name}{SCENE}", labels, name, cache)
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for number, (name, one) in enumerate(zip(names, pool.map(read, names, maps), strict=True)):
-            if isinstance(one, DataError):
-                failures[name] = str(one)
-            else:
-                found.append(one)
-            if progress is not None:
-                progress(number + 1, len(maps))
+    for number, (path, one) in enumerate(in_threads(read, maps), 1):
+        if isinstance(one, DataError):
+            failures[path.name.removesuffix(LANDCOVER)] = str(one)
+        else:
+            found.append(one)
+        if progress is not None:
+            progress(number, len(maps))
     if not found:
         why = next(iter(failures.values()), "there is none")
         raise DataError(

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fieldsight.datasets.volume import to_world
+from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.lung import _scores
 
 Array = NDArray[Any]
@@ -151,11 +150,10 @@ def _many(
         return [_ranked(extrema, power) for power in powers]
 
     answers = []
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for number, found in enumerate(pool.map(one, cases), 1):
-            answers.append(found)
-            if progress is not None:
-                progress(number, len(cases))
+    for number, (_, found) in enumerate(in_threads(one, cases), 1):
+        answers.append(found)
+        if progress is not None:
+            progress(number, len(cases))
     return answers
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from fieldsight.datasets.lung_preparation import Prepared
 from fieldsight.datasets.lung_preparation.cache import cached
 from fieldsight.datasets.nodules import Nodule, Scan
 from fieldsight.datasets.volume import to_index, to_world
+from fieldsight.pipelines._threads import in_threads
 
 Array = NDArray[Any]
 
@@ -146,14 +145,13 @@ def cases_of(
 
     cases: list[Case] = []
     failures: dict[str, str] = {}
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for number, (scan, found) in enumerate(zip(scans, pool.map(one, scans), strict=True), 1):
-            if isinstance(found, str):
-                failures[scan.name] = found
-            else:
-                cases.append(found)
-            if progress is not None:
-                progress(number, len(scans))
+    for number, (scan, found) in enumerate(in_threads(one, scans), 1):
+        if isinstance(found, str):
+            failures[scan.name] = found
+        else:
+            cases.append(found)
+        if progress is not None:
+            progress(number, len(scans))
     return cases, failures
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.lung_preparation.cache import cached, is_cached
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._files import FAILURES, check_output_folder, write_failures
+from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.lung._cases import case_of
 
 if TYPE_CHECKING:
@@ -84,12 +83,7 @@ def _all(
             return False, str(error)
         return was_there, ""
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        try:
-            yield from zip(scans, pool.map(one, scans), strict=True)
-        finally:
-            # Interrupted, what hasn't begun isn't begun.
-            pool.shutdown(cancel_futures=True)
+    return in_threads(one, scans)
 
 
 def _progress(

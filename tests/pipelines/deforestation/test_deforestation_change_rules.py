@@ -133,7 +133,7 @@ def test_a_patch_is_counted_by_what_is_sure_of_it_and_drawn_with_all_that_is_lik
     assert _change_rule.objects(likely >= rule.threshold, 2, sure).max() == 0
     # Without a minimum mapping unit nothing is asked of a patch.
     assert _change_rule.objects(likely >= rule.threshold, 0, sure).tolist() == [[1, 1, 0, 2, 2]]
-    # As the raster keeps it: 0.7976 is 159.5 steps of 200, the next even one is 0.8.
+    # As the raster keeps it: 0.7976 is 159.52 steps of 200, kept as 160 of them, 0.8.
     assert _change_rule.is_sure(rule, np.array([0.7974, 0.7976])).tolist() == [False, True]
 
 
