@@ -28,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ class Finding:
         self.ours(0)
         finder.network = self.run
         self.batches = kept.batches
+        self.windows = sum(len(batch) for batch in self.batches)
         self.pixels = sum(float(np.prod(batch.shape[:3])) for batch in self.batches) / 1e6
         self.found = 0
 
@@ -165,10 +167,12 @@ class Finding:
 
     def alone(self, _: int) -> float:
         """Seconds of the network."""
-        started = time.perf_counter()
-        for batch in self.batches:
-            self.run(batch)
-        return time.perf_counter() - started
+        several = getattr(self.run, "side_by_side", False)
+        with ThreadPoolExecutor(2 if several else 1) as pool:  # as the finder asks for them
+            started = time.perf_counter()
+            for _ in pool.map(self.run, self.batches):
+                pass
+            return time.perf_counter() - started
 
 
 class _Kept:
@@ -177,6 +181,11 @@ class _Kept:
     def __init__(self, run: Any) -> None:
         self.run, self.model = run, run.model
         self.batches: list[NDArray[Any]] = []
+
+    @property
+    def side_by_side(self) -> bool:
+        """As what runs it."""
+        return bool(getattr(self.run, "side_by_side", False))
 
     def __call__(self, batch: Any) -> Any:
         self.batches.append(np.array(batch, np.float32))
@@ -193,7 +202,7 @@ def compare(finding: Finding, what: str, pairs: int, unit: tuple[float, str]) ->
     amount, word = unit
     rate, alone = amount / float(np.median(ours)), amount / float(np.median(theirs))
     _pairs.report(
-        f"{what}, {len(finding.batches)} windows, {finding.found} objects found",
+        f"{what}, {finding.windows} windows, {finding.found} objects found",
         [
             ("from files to objects", f"{_pairs.spread(ours)}, {rate:.2f} {word}/s"),
             ("the model alone", f"{_pairs.spread(theirs)}, {alone:.2f} {word}/s; "
@@ -205,7 +214,7 @@ def compare(finding: Finding, what: str, pairs: int, unit: tuple[float, str]) ->
             ("runtime", str(finding.run.choice)),
         ],
         {
-            "what": what, "windows": len(finding.batches), "objects": finding.found,
+            "what": what, "windows": finding.windows, "objects": finding.found,
             "ratio": found.median, "ratio_low": _pairs.number(found.low),
             "ratio_high": _pairs.number(found.high), "pairs": found.pairs, "met": met,
             "processor_ratio": computed.median, "rate": rate, "unit": word,
@@ -226,7 +235,7 @@ def frames_part(flight: Path, folder: Path, asked: argparse.Namespace) -> None:
     images = [shot.image for shot, _ in zip(source.frames(), range(4), strict=False)]
     finder = finder_of(asked, images, thermal=True)
     finding = Finding(source, finder)
-    count = len(finding.batches)
+    count = finding.windows
     compare(finding, f"{count} frames of 640 x 512 from a folder", asked.pairs, (count, "frames"))
     rows, figures = [], {}
     for name, drawn in (("without pictures", False), ("with pictures and film", True)):

@@ -204,50 +204,85 @@ def decode(
         >>> decode(maps, stride=4).boxes.tolist()
         [[2.0, 4.0, 10.0, 12.0]]
     """
+    (found,) = decode_batch(
+        np.asarray(maps, np.float32)[None], num_classes=num_classes, stride=stride,
+        threshold=threshold, overlap=overlap, apart=apart, limit=limit,
+    )  # fmt: skip
+    return found
+
+
+def decode_batch(
+    maps: ArrayLike,
+    *,
+    num_classes: int = 1,
+    stride: int = 4,
+    threshold: float = 0.1,
+    overlap: float = 0.5,
+    apart: float | None = None,
+    limit: int = 10_000,
+) -> list[Detections]:
+    """What `decode` finds in each answer of a batch, in half the time where objects are few.
+
+    Args:
+        maps: `(n, *places, num_classes + 2 * rank)`, a detector's answer to a batch.
+        num_classes: as `decode` has it, and so are the others.
+        stride: of the detector.
+        threshold: least probability.
+        overlap: largest intersection over union.
+        apart: least distance of two centres in pixels, in place of it.
+        limit: most objects of each.
+
+    Raises:
+        ValueError: if the channels aren't a detector's for that many classes.
+    """
     answer = np.asarray(maps, np.float32)
-    rank = answer.ndim - 1
+    rank = answer.ndim - 2
     if rank < 1 or answer.shape[-1] != num_classes + 2 * rank:
         raise ValueError(
             f"a detector of {num_classes} classes answers with {num_classes} + 2 x rank channels, "
-            f"here {num_classes + 2 * max(rank, 1)}. Received: shape {answer.shape}"
+            f"here {num_classes + 2 * max(rank, 1)}. Received: shape {answer.shape[1:]}"
         )
     heat = answer[..., :num_classes]
     with np.errstate(divide="ignore"):
         least = special.logit(threshold)
     found = _peaks(heat, least)
     logits = heat[tuple(found.T)]
-    best = np.lexsort((*found.T[::-1], -logits))[:limit]
+    best = np.lexsort((*found.T[:0:-1], -logits, found[:, 0]))  # by picture, the best first
+    first = np.searchsorted(found[best, 0], np.arange(len(answer)))
+    best = best[np.arange(len(best)) - first[found[best, 0]] < limit]
     found, logits = found[best], logits[best]
-    places, labels = found[:, :-1], found[:, -1]
-    values = answer[tuple(places.T)][:, num_classes:].astype(np.float64)
+    pictures, places, labels = found[:, 0], found[:, 1:-1], found[:, -1]
+    values = answer[tuple(found[:, :-1].T)][:, num_classes:].astype(np.float64)
     # A size beyond e^20 strides is no size, and would overflow.
     sizes = np.exp(np.minimum(values[:, :rank], 20.0)) * stride
     centres = (places + 0.5 + values[:, rank:]) * stride
     boxes = np.concatenate(
         [(centres - sizes / 2)[:, ::-1], (centres + sizes / 2)[:, ::-1]], axis=1
     ).astype(np.float32)
-    detections = Detections(boxes, special.expit(logits), labels)
+    everything = Detections(boxes, special.expit(logits), labels)
+    apart_from = pictures * num_classes + labels
     if apart is None:
-        kept = suppress(boxes, detections.scores, threshold=overlap, by="iou", labels=labels)
+        kept = suppress(boxes, everything.scores, threshold=overlap, by="iou", labels=apart_from)
     else:
-        kept = suppress(boxes, detections.scores, threshold=apart, by="distance", labels=labels)
-    return detections.take(kept)
+        kept = suppress(boxes, everything.scores, threshold=apart, by="distance", labels=apart_from)
+    return [everything.take(kept[pictures[kept] == number]) for number in range(len(answer))]
 
 
 def _peaks(heat: Array, least: float) -> Array:
-    """`(n, rank + 1)` the places and classes of at least a value that no neighbour exceeds."""
+    """`(n, 1 + rank + 1)` pictures, places and classes of a value that no neighbour exceeds."""
     high = heat >= least
+    axes = heat.ndim - 2
     if np.count_nonzero(high) > CROWDED * high.size:
-        size = (*(3,) * (heat.ndim - 1), 1)
+        size = (1, *(3,) * axes, 1)
         return np.argwhere(high & (heat == ndimage.maximum_filter(heat, size, mode="nearest")))
     # Few reach it: comparing these alone takes a tenth of the time of a filter over all.
     found = np.stack(np.unravel_index(np.flatnonzero(high), high.shape), axis=1)
     values = heat[tuple(found.T)]
-    last = np.array(heat.shape[:-1]) - 1
+    last = np.array(heat.shape[1:-1]) - 1
     highest = np.ones(len(found), bool)
-    for step in itertools.product((-1, 0, 1), repeat=heat.ndim - 1):
-        beside = np.clip(found[:, :-1] + step, 0, last)
-        highest &= ~(heat[(*beside.T, found[:, -1])] > values)
+    for step in itertools.product((-1, 0, 1), repeat=axes):
+        beside = np.clip(found[:, 1:-1] + step, 0, last)
+        highest &= ~(heat[(found[:, 0], *beside.T, found[:, -1])] > values)
     return found[highest]
 
 

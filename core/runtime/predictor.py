@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from fieldsight.core.runtime import engines, remembered
 Runtime = Literal["auto", "keras", "openvino", "openvino-bf16", "onnxruntime"]
 
 RUNTIMES = ("auto", "keras", "openvino", "openvino-bf16", "onnxruntime")
-IN_STREAMS = " in streams"  # behind the name of OpenVINO's second way
+IN_STREAMS = " in streams"  # behind the name of a runtime's second way
 STRICT = 1e-5  # of the outputs' range
 BFLOAT16 = 1e-2  # the same, for eight bits of mantissa; the least at which it is tried
 GAIN = 1.03  # times Keras's speed at least, else it stays Keras: less is within the noise
@@ -34,7 +35,7 @@ class Choice:
     """What runs a network, and why; `str()` says it in a line.
 
     Attributes:
-        runtime: one of `RUNTIMES`; OpenVINO's may end in " in streams", pieces side by side.
+        runtime: one of `RUNTIMES`; those of batches may end in " in streams": pieces side by side.
         batch: windows of the batch that decided.
         seconds: for that batch, the median of each runtime that was timed; empty where only one
             was to be had, or the choice was remembered.
@@ -91,7 +92,8 @@ def predictor(
     TensorFlow's rectifier makes 0 of it. Fill it in before.
 
     It is a snapshot of the weights at that first batch (only Keras itself follows them): make a
-    new one after more training. One thread at a time may call it.
+    new one after more training. Several threads may call it: what runs in streams takes pieces of
+    all their batches, so that no core waits for a batch to end; else they wait for each other.
 
     Args:
         model: any; all but Keras ask for a functional or built Sequential one of a single input,
@@ -151,6 +153,8 @@ class Predictor:
         self._structure: Any = None
         self._compared: set[tuple[int, ...]] = set()  # sizes of windows
         self._choice: Choice | None = None
+        self._streams: engines.Engine | None = None  # what several threads may call at once
+        self._one = threading.Lock()
         if runtime == "keras":
             self._take(self._keras, Choice("keras", 0))
 
@@ -158,6 +162,11 @@ class Predictor:
     def choice(self) -> Choice | None:
         """What runs the network and why; None until a batch has decided."""
         return self._choice
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether pieces of several batches run at once: then two threads should call it."""
+        return self._streams is not None
 
     @property
     def model(self) -> keras.Model:
@@ -179,6 +188,13 @@ class Predictor:
                 network, or differs from Keras.
         """
         x = self._checked(x)
+        streams = self._streams
+        if streams is not None and x.shape[1:] in self._compared:
+            return keras.tree.pack_sequence_as(self._structure, streams(x))
+        with self._one:
+            return self._alone(x)
+
+    def _alone(self, x: Any) -> Any:
         if self._engine is self._keras:
             return self._model.predict_on_batch(x)
         if self._engine is not None and x.shape[1:] in self._compared:
@@ -216,6 +232,7 @@ class Predictor:
 
     def _take(self, engine: engines.Engine, choice: Choice) -> None:
         self._engine, self._choice = engine, choice
+        self._streams = engine if choice.runtime.endswith(IN_STREAMS) else None
         if self._asked != "keras":
             log.info("%s %s", self._model.name, choice)
 
@@ -270,6 +287,7 @@ class _Trial:
         self._model, self._asked = model, asked
         self._tolerance, self._threads = tolerance, threads
         self._openvino: engines.OpenVINO | None = None
+        self._onnxruntime: engines.ONNXRuntime | None = None
         self._differences: dict[str, float] = {}
         self._refused: dict[str, str] = {}
 
@@ -341,7 +359,7 @@ class _Trial:
         return None
 
     def _makers(self, batch: int) -> dict[str, Callable[[], engines.Engine]]:
-        """How to make each runtime that was asked for; the second of OpenVINO's ways last."""
+        """How to make each runtime that was asked for, the second of its ways after the first."""
         makers: dict[str, Callable[[], engines.Engine]] = {}
         for name, precision in (("openvino", "f32"), ("openvino-bf16", "bf16")):
             wanted = self._asked == name or (
@@ -352,9 +370,9 @@ class _Trial:
                 if batch > 1:
                     makers[name + IN_STREAMS] = self._on_openvino(precision, whole=False)
         if self._asked in ("auto", "onnxruntime"):
-            makers["onnxruntime"] = lambda: engines.on_onnxruntime(
-                self._model, threads=self._threads
-            )
+            makers["onnxruntime"] = self._on_onnxruntime(whole=True)
+            if batch > 1:
+                makers["onnxruntime" + IN_STREAMS] = self._on_onnxruntime(whole=False)
         return makers
 
     def _on_openvino(self, precision: str, *, whole: bool) -> Callable[[], engines.Engine]:
@@ -364,6 +382,14 @@ class _Trial:
             if precision == "bf16" and not self._openvino.has_bfloat16:
                 raise engines.UnavailableError("the processor has no bfloat16")
             return self._openvino.whole(precision) if whole else self._openvino.streams(precision)
+
+        return make
+
+    def _on_onnxruntime(self, *, whole: bool) -> Callable[[], engines.Engine]:
+        def make() -> engines.Engine:
+            if self._onnxruntime is None:
+                self._onnxruntime = engines.ONNXRuntime(self._model, threads=self._threads)
+            return self._onnxruntime.whole if whole else self._onnxruntime.streams
 
         return make
 
@@ -408,7 +434,11 @@ def _telling(x: Any, reference: engines.Outputs) -> bool:
 
 
 def _race(found: Mapping[str, engines.Engine], x: Any) -> dict[str, list[float]]:
-    """Seconds of each, in turns, after a round that doesn't count."""
+    """Seconds of each, in turns, after a round that doesn't count.
+
+    In its turn each runs twice, and the second time counts: threads of the one before still spin
+    when the first begins, and the caches hold its maps.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in found}
     names = list(found)
     began = 0.0
@@ -418,6 +448,7 @@ def _race(found: Mapping[str, engines.Engine], x: Any) -> dict[str, list[float]]
         if turn >= ROUNDS[0] and time.perf_counter() - began > ENOUGH_S:
             break
         for name in names if turn % 2 else reversed(names):
+            found[name](x)
             start = time.perf_counter()
             found[name](x)
             if turn >= 0:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from fieldsight.core.windows.reading import Batch, Padding, Reader, Valid, ahead
 # (batch, *window, channels) -> (batch, *places, classes), or a dict, list or tuple of them
 Model = Callable[[NDArray[Any]], Any]
 Global = Literal["refuse", "warn"]
+SIDE_BY_SIDE = 2  # batches at once, where what runs them takes pieces of several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +37,32 @@ class Job:
 
         Its pictures are gone by then, unless the answer is made of them.
         """
-        with contextlib.closing(ahead(self.reader.batches(rows))) as batches:
+        waiting: deque[tuple[Batch, Future[Any]]] = deque()
+        with (
+            contextlib.closing(ahead(self.reader.batches(rows))) as batches,
+            ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="windows") as pool,
+        ):
             for batch in batches:
-                if batch.images is None:
-                    yield batch, None
-                    continue
-                answer = self.model(batch.images)
-                parts = (np.asarray(part) for part in keras.tree.flatten(answer))
-                if not any(np.may_share_memory(part, batch.images) for part in parts):
-                    self.reader.give_back(batch.images)
-                    batch = replace(batch, images=None)
-                yield batch, answer
+                waiting.append((batch, pool.submit(self._answer, batch)))
+                # Asked anew: what runs a network is known after its first batch.
+                several = getattr(self.model, "side_by_side", False)
+                while len(waiting) > (SIDE_BY_SIDE - 1 if several else 0):
+                    yield self._answered(*waiting.popleft())
+            while waiting:
+                yield self._answered(*waiting.popleft())
+
+    def _answer(self, batch: Batch) -> Any:
+        return None if batch.images is None else self.model(batch.images)
+
+    def _answered(self, batch: Batch, running: Future[Any]) -> tuple[Batch, Any]:
+        answer = running.result()
+        if batch.images is None:
+            return batch, None
+        parts = (np.asarray(part) for part in keras.tree.flatten(answer))
+        if not any(np.may_share_memory(part, batch.images) for part in parts):
+            self.reader.give_back(batch.images)
+            batch = replace(batch, images=None)
+        return batch, answer
 
     def trial(self) -> Any:
         """What the model answers to one window of zeros, for its form."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldsight.core import windows
 from fieldsight.core.boxes import clip, suppress
-from fieldsight.core.detection import Detections, decode
+from fieldsight.core.detection import Detections, decode, decode_batch
 from fieldsight.core.runtime import predictor
 from fieldsight.core.windows.context import context_of
 from fieldsight.datasets import thermal
@@ -32,7 +34,13 @@ Array = NDArray[Any]
 LEAST = 0.02  # probability of what is weakest, where everything is asked for
 OVERLAP = 0.5  # of two boxes of one class: then they are one object
 WHOLE = 1_500_000  # pixels of a picture that is run at once; a larger one goes by windows
+# Frames at most that are run at once, and their pixels: side by side, a core on each, so that the
+# cores need not wait for each other at each layer.
+AT_ONCE = 8
+PIXELS = 2**22
+AHEAD = 2  # batches that are asked for at once: a core goes on to the next one where one ends
 WINDOW = 1024  # pixels of a window's side
+BATCH = 2  # windows that are run at once; of those of a row most are in pairs
 
 
 class NetworkFinder:
@@ -68,6 +76,8 @@ class NetworkFinder:
         least: float | None = None,
         ahead: bool = True,
     ) -> None:
+        if isinstance(network, keras.Model):
+            network = predictor(network, "keras")
         self.network, self.classes = network, tuple(classes)
         self.people, self.vehicles, self.threshold = people, vehicles, threshold
         self.stride, self.largest_px, self.eye = stride, largest_px, eye
@@ -75,12 +85,11 @@ class NetworkFinder:
         self.least = WEAK * threshold if least is None else least
         self.ahead = ahead
         self.odd = ""  # of the last input: why nothing is known of it
-        self._batch: Array | None = None
-        model = getattr(network, "model", network)
-        self._multiple = max(context_of(model).stride)
+        self._spare: collections.deque[Array] = collections.deque(maxlen=AHEAD)  # batches
+        self._multiple = max(context_of(network.model).stride)
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
-        """What is in each frame of one input, as `_looking.Finder` has it; a frame at a time.
+        """What is in each frame of one input, as `_looking.Finder` has it; some are run at once.
 
         A thermal sequence's first eight frames are waited for: they tell its scale.
         """
@@ -99,22 +108,31 @@ class NetworkFinder:
             yield shot
 
     def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
-        """The network runs on the next frame while the caller works on what is in this one."""
-        with ThreadPoolExecutor(1, thread_name_prefix="network") as pool:
-            before: tuple[Shot, Future[Any]] | None = None
-            for shot in shots:
-                small = _is_small(shot.image)
-                running = pool.submit(self._maps if small else self._by_windows, shot.image)
-                if before is not None:
-                    yield self._looked(*before)
-                before = shot, running
-            if before is not None:
-                yield self._looked(*before)
+        """The network runs on the next frames while the caller works on what is in these."""
+        waiting: collections.deque[tuple[list[Shot], Future[Any], Array | None]]
+        waiting = collections.deque()
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="frames") as pool:
+            for group in _alike(shots):
+                image = group[0].image
+                if _is_small(image):
+                    batch = self._batch([shot.image for shot in group])
+                    waiting.append((group, pool.submit(self._run, batch), batch))
+                else:
+                    waiting.append((group, pool.submit(self._by_windows, image), None))
+                if len(waiting) > AHEAD:
+                    yield from self._looked(*waiting.popleft())
+            while waiting:
+                yield from self._looked(*waiting.popleft())
 
-    def _looked(self, shot: Shot, running: Future[Any]) -> tuple[Shot, Detections]:
-        answer = running.result()
-        small = _is_small(shot.image)
-        return shot, self._objects(answer, shot.image.shape[:2]) if small else answer
+    def _looked(
+        self, group: list[Shot], running: Future[Any], batch: Array | None
+    ) -> Iterator[tuple[Shot, Detections]]:
+        answers = running.result()
+        if batch is None:
+            yield group[0], answers
+            return
+        self._spare.append(batch)
+        yield from zip(group, self._objects(answers, group[0].image.shape[:2]), strict=True)
 
     def look(self, image: Array) -> Detections:
         """All of at least `least` in a picture, each class by itself.
@@ -124,28 +142,31 @@ class NetworkFinder:
         """
         if not _is_small(image):
             return self._by_windows(image)
-        return self._objects(self._maps(image), image.shape[:2])
+        batch = self._batch([image])
+        answers = self._run(batch)
+        self._spare.append(batch)
+        return self._objects(answers, image.shape[:2])[0]
 
-    def _maps(self, image: Array) -> Array:
-        """The network's answer to a picture, filled up to sides that it takes."""
-        rows, columns = image.shape[:2]
+    def _batch(self, images: Sequence[Array]) -> Array:
+        """Pictures of one size as the network takes them, filled up to sides that it takes."""
+        rows, columns, channels = images[0].shape
         missing = [(0, -side % self._multiple) for side in (rows, columns)]
-        shape = (1, rows + missing[0][1], columns + missing[1][1], image.shape[2])
+        shape = (len(images), rows + missing[0][1], columns + missing[1][1], channels)
         # Memory that was written to before is filled many times faster than new memory.
-        if self._batch is None or self._batch.shape != shape:
-            self._batch = np.empty(shape, np.float32)
-        if shape[1:3] != (rows, columns):
-            mode = "reflect" if min(rows, columns) > self._multiple else "edge"
-            image = np.pad(image, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload]
-        np.copyto(self._batch[0], image)
-        answer: Array = self._run(self._batch)[0]
-        return answer
+        spare = self._spare.popleft() if self._spare else None
+        batch = spare if spare is not None and spare.shape == shape else np.empty(shape, np.float32)
+        mode = "reflect" if min(rows, columns) > self._multiple else "edge"
+        for place, image in zip(batch, images, strict=True):
+            if shape[1:3] != (rows, columns):
+                image = np.pad(image, [*missing, (0, 0)], mode=mode)  # type: ignore[call-overload]
+            np.copyto(place, image)
+        return batch
 
-    def _objects(self, answer: Array, size: tuple[int, int]) -> Detections:
-        """What a network's answer to a picture of a size says."""
-        rows, columns = size
-        places = (-(-rows // self.stride), -(-columns // self.stride))
-        return _within(self._decode(answer[: places[0], : places[1]]), size)
+    def _objects(self, answers: Array, size: tuple[int, int]) -> list[Detections]:
+        """What a network's answers to pictures of a size say."""
+        rows, columns = (-(-side // self.stride) for side in size)
+        every = decode_batch(answers[:, :rows, :columns], **self._asked)
+        return [_within(found, size) for found in every]
 
     def mosaic(self, mosaic: Mosaic, progress: Callable[[int, int], None]) -> Detections:
         """What is in an orthomosaic, by windows; places without data aren't looked at."""
@@ -159,21 +180,22 @@ class NetworkFinder:
     ) -> Detections:
         step = 4 * self.stride
         return windows.detect(
-            source, self.network, self._decode, window=WINDOW, batch_size=1,
+            source, self.network, functools.partial(decode, **self._asked), window=WINDOW,
+            batch_size=BATCH,
             overlap=int(max(step, -(-self.largest_px // step) * step)), threshold=OVERLAP,
             progress=progress,
         )  # fmt: skip
 
     def _run(self, batch: Array) -> Array:
-        predict = getattr(self.network, "predict_on_batch", self.network)
-        return np.asarray(predict(batch))
+        return np.asarray(self.network(batch))
 
     @functools.cached_property
-    def _decode(self) -> Callable[[Array], Detections]:
-        return functools.partial(
-            decode, num_classes=len(self.classes), stride=self.stride, threshold=self.least,
-            overlap=OVERLAP,
-        )  # fmt: skip
+    def _asked(self) -> dict[str, Any]:
+        """Of whoever decodes an answer."""
+        return {
+            "num_classes": len(self.classes), "stride": self.stride, "threshold": self.least,
+            "overlap": OVERLAP,
+        }  # fmt: skip
 
 
 def load(
@@ -226,6 +248,23 @@ def provenance_of(file: ModelFile) -> Provenance:
         simulated=card.simulated, run=file.run_id or card.run_id or "", software=card.version,
         disclaimer=DISCLAIMER,
     )  # fmt: skip
+
+
+def _alike(shots: Iterable[Shot]) -> Iterator[list[Shot]]:
+    """Frames in a row that may be run at once; a large one by itself."""
+    group: list[Shot] = []
+    for shot in shots:
+        rows, columns = shot.image.shape[:2]
+        most = min(AT_ONCE, PIXELS // (rows * columns)) if _is_small(shot.image) else 1
+        if group and (len(group) >= most or group[0].image.shape != shot.image.shape):
+            yield group
+            group = []
+        group.append(shot)
+        if len(group) >= most:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _is_small(image: Array) -> bool:

@@ -14,7 +14,7 @@ from scipy.special import expit
 from fieldsight.core.architectures import all_cnn, inception_v3, resnet18, resnet20
 from fieldsight.core.architectures.detector import detector
 from fieldsight.core.boxes import iou
-from fieldsight.core.detection import decode, encode
+from fieldsight.core.detection import decode, decode_batch, encode
 from fieldsight.core.inspection.gradient import gradient
 from fieldsight.core.losses import DetectionLoss
 
@@ -145,6 +145,29 @@ def test_boxes_come_back_from_their_target(
     np.testing.assert_allclose(found.boxes[order[0]], boxes[order[1]], atol=1e-3)
     np.testing.assert_array_equal(found.labels[order[0]], labels[order[1]])
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-9)), rtol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.sampled_from([(1, 9, 7), (5, 6, 5), (3, 4, 5, 3), (2, 30)]),
+    few=st.booleans(),
+    apart=st.sampled_from([None, 3.0]),
+    limit=st.sampled_from([1, 3, 10_000]),
+)
+def test_in_a_batch_each_answers_objects_are_those_that_it_has_alone(
+    seed: int, shape: tuple[int, ...], few: bool, apart: float | None, limit: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    maps = rng.normal(size=(*shape, 2 + 2 * (len(shape) - 1))).round(1).astype(np.float32)
+    asked: Any = {"num_classes": 2, "stride": 2, "apart": apart, "limit": limit}
+    asked["threshold"] = 0.8 if few else 0.2  # what few or most places reach
+    together = decode_batch(maps, **asked)
+    assert len(together) == len(maps)
+    for one, found in zip(maps, together, strict=True):
+        alone = decode(one, **asked)
+        np.testing.assert_array_equal(found.boxes, alone.boxes)
+        np.testing.assert_array_equal(found.scores, alone.scores)
+        np.testing.assert_array_equal(found.labels, alone.labels)
 
 
 def test_of_two_neighbours_the_better_is_kept_by_overlap_or_by_distance() -> None:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +158,7 @@ def test_no_more_than_a_few_compiled_sizes_are_kept() -> None:
     for side in range(4, 11):
         x = windows(model, 2, side)
         close(engine(x), keras.tree.flatten(eager(model, x)))
-    assert len(engine._queues) == engines.KEPT  # type: ignore[attr-defined]
+    assert len(engine._kept) == engines.KEPT  # type: ignore[attr-defined]
 
 
 @exported
@@ -305,7 +307,8 @@ def test_the_quicker_one_is_taken(
     model = keras.Model(x, layers.GlobalAveragePooling2D()(x))
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(engines, "on_keras", lambda model: slow(0.02))
-    monkeypatch.setattr(engines, "on_onnxruntime", lambda model, threads: slow(ours))
+    made = types.SimpleNamespace(whole=slow(ours), streams=slow(0.06))
+    monkeypatch.setattr(engines, "ONNXRuntime", lambda model, threads: made)
     predict = predictor(model, cache_dir=tmp_path)
     predict(windows(model, 2))
     assert predict.choice is not None
@@ -377,7 +380,9 @@ def decide(folder: Path, runtime: Any) -> None:
 
 @exported
 @pytest.mark.usefixtures("_extras", "first")
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "openvino in streams"])
+@pytest.mark.parametrize(
+    "runtime", ["onnxruntime", "onnxruntime in streams", "openvino", "openvino in streams"]
+)
 def test_what_was_remembered_is_what_runs(small: keras.Model, tmp_path: Path, runtime: str) -> None:
     decide(tmp_path, runtime)
     choice = again(small, tmp_path)
@@ -508,6 +513,24 @@ def test_windows_that_do_not_fit_are_named(small: keras.Model, shape: tuple[int,
     with pytest.raises(ValueError, match=r"shape \(batch, 16, 16, 2\).* Received: \(") as raised:
         predict(np.zeros(shape))
     assert str(shape) in str(raised.value)
+
+
+@exported
+@pytest.mark.usefixtures("_extras", "first")
+@pytest.mark.parametrize("runtime", ["onnxruntime in streams", "openvino in streams", "keras"])
+def test_several_threads_get_each_its_own_answer(
+    small: keras.Model, tmp_path: Path, runtime: str
+) -> None:
+    decide(tmp_path, runtime)
+    predict = predictor(small, cache_dir=tmp_path)
+    batches = [windows(small, 2 + number % 4) + number for number in range(24)]
+    predict(batches[0])
+    assert predict.choice is not None
+    assert predict.choice.runtime == runtime
+    assert predict.side_by_side is (runtime != "keras")
+    with ThreadPoolExecutor(3) as pool:
+        for x, answer in zip(batches, pool.map(predict, batches), strict=True):
+            close(answer, eager(small, x))
 
 
 # How a batch is cut

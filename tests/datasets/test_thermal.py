@@ -130,3 +130,15 @@ def test_an_inputs_frames_come_in_one_scale_and_colours_as_they_are() -> None:
     colours = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
     assert next(thermal.in_scale([Shot(0, None, colours)])).image is colours
     assert list(thermal.in_scale([])) == []
+
+
+@given(
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(1, 400),
+    st.integers(1, 256),
+    st.integers(0, 2**32 - 1),
+)
+def test_counted_percentiles_are_numpys(kind: Any, count: int, most: int, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, most, count).astype(kind)
+    of = (0.0, 5.0, 50.0, 95.0, 100.0)
+    np.testing.assert_allclose(thermal._percentiles(values, of), np.percentile(values, of))

@@ -87,7 +87,7 @@ def test_frames_are_given_one_by_one_in_a_sequences_scale() -> None:
             asked.append(number)
             yield Shot(number, None, image.astype(np.uint16) * 30 + 2000)
 
-    given = finder(bright()).frames(shots())
+    given = finder(bright(), ahead=False).frames(shots())
     shot, found = next(given)
     assert asked == list(range(8))  # what a scale is made from, and nothing ahead of that
     assert shot.image.dtype == np.uint8
@@ -112,7 +112,12 @@ def test_pictures_of_another_kind_than_it_learned_are_told(thermal: bool, word: 
 def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shots = [Shot(n, None, herd(np.random.default_rng(n), (64 + 9 * n, 100))[0]) for n in range(6)]
+    # Of one size never more than are run at once, of the third size, nor less.
+    sizes = [64, 73, *[82] * 21, 91, 91, 100, 109, 64]
+    shots = [
+        Shot(n, None, herd(np.random.default_rng(n), (rows, 100))[0])
+        for n, rows in enumerate(sizes)
+    ]
     monkeypatch.setattr(_finder, "WHOLE", 100 * 95)  # the last ones go by windows
     monkeypatch.setattr(_finder, "WINDOW", 64)
     asked: list[int] = []
@@ -124,6 +129,7 @@ def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
 
     colour = {"eye": Eye(False), "least": 0.1}
     ahead = list(finder(bright(3), **colour).frames(coming()))
+    assert len(ahead) == len(shots)
     asked.clear()
     waiting = finder(bright(3), ahead=False, **colour)
     for number, (shot, found) in enumerate(waiting.frames(coming())):
@@ -131,7 +137,19 @@ def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
         assert ahead[number][0].number == number
         np.testing.assert_array_equal(found.boxes, ahead[number][1].boxes)
         np.testing.assert_array_equal(found.scores, ahead[number][1].scores)
-    assert asked == list(range(6))
+    assert asked == list(range(len(sizes)))
+
+
+def test_frames_are_grouped_by_size_and_large_ones_stay_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_finder, "WHOLE", 500)
+    monkeypatch.setattr(_finder, "PIXELS", 1000)
+    sides = [10, 10, 10, 20, 20, 20, 30, 30, 10, *[5] * 10]
+    shots = [Shot(n, None, np.zeros((side, side, 1), np.uint8)) for n, side in enumerate(sides)]
+    groups = list(_finder._alike(shots))
+    assert [len(group) for group in groups] == [3, 2, 1, 1, 1, 1, 8, 2]
+    assert [shot.number for group in groups for shot in group] == list(range(len(sides)))
 
 
 def test_the_network_answers_every_fourth_pixel_and_sees_no_whole_picture() -> None:
