@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import fieldsight
 from fieldsight.datasets.errors import DataError
+from fieldsight.pipelines import _memory
 from fieldsight.pipelines._errors import CommandError
 
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    _memory.keep_freed()
     try:
         return _run(given)
     except KeyboardInterrupt:

@@ -69,7 +69,7 @@ class MapRecipe:
 # Small windows and many of them: of large ones a batch shows few places, so that learning takes
 # longer, and the statistics by which it is normalised are those of one scene or two.
 QUICK = MapRecipe(
-    training=Recipe(epochs=24, batch_size=32, learning_rate=4e-3, weight_decay=1e-3),
+    training=Recipe(epochs=30, batch_size=32, learning_rate=4e-3, weight_decay=1e-3),
 )
 FULL = MapRecipe(
     filters=24,
