@@ -448,7 +448,8 @@ def _race(found: Mapping[str, engines.Engine], x: Any) -> dict[str, list[float]]
         if turn >= ROUNDS[0] and time.perf_counter() - began > ENOUGH_S:
             break
         for name in names if turn % 2 else reversed(names):
-            found[name](x)
+            if turn >= 0:
+                found[name](x)
             start = time.perf_counter()
             found[name](x)
             if turn >= 0:

@@ -90,7 +90,7 @@ def look_at(
     looked: list[Looked] = []
     failures: dict[str, str] = {}
     for number, unit in enumerate(units, 1):
-        found = tuple(finder.look(shot.image) for shot in finder.eye.follow(unit.shots(failures)))
+        found = tuple(found for _, found in finder.looks(unit.shots(failures)))
         read = tuple(frame for frame in unit.frames if frame.name not in failures)
         if read:
             looked.append(Looked(dataclasses.replace(unit, frames=read), found))

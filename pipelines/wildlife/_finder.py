@@ -93,11 +93,15 @@ class NetworkFinder:
 
         A thermal sequence's first eight frames are waited for: they tell its scale.
         """
-        seen = self.eye.follow(self._weighed(shots))
-        looked = self._ahead(seen) if self.ahead else ((shot, self.look(shot.image))
-                                                       for shot in seen)  # fmt: skip
-        for shot, found in looked:
+        for shot, found in self.looks(shots):
             yield shot, once(found, self.threshold)
+
+    def looks(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+        """The same with each class by itself, as `look` has it."""
+        seen = self.eye.follow(self._weighed(shots))
+        if self.ahead:
+            return self._ahead(seen)
+        return ((shot, self.look(shot.image)) for shot in seen)
 
     def _weighed(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         """The frames as they are; whether the first is of what the network learned is noted."""
