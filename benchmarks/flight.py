@@ -167,8 +167,10 @@ class Finding:
 
     def alone(self, _: int) -> float:
         """Seconds of the network."""
-        several = getattr(self.run, "side_by_side", False)
-        with ThreadPoolExecutor(2 if several else 1) as pool:  # as the finder asks for them
+        from fieldsight.core.windows.reading import SIDE_BY_SIDE
+
+        # As predict asks for them.
+        with ThreadPoolExecutor(SIDE_BY_SIDE if self.run.side_by_side else 1) as pool:
             started = time.perf_counter()
             for _ in pool.map(self.run, self.batches):
                 pass
@@ -185,7 +187,7 @@ class _Kept:
     @property
     def side_by_side(self) -> bool:
         """As what runs it."""
-        return bool(getattr(self.run, "side_by_side", False))
+        return bool(self.run.side_by_side)
 
     def __call__(self, batch: Any) -> Any:
         self.batches.append(np.array(batch, np.float32))

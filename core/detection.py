@@ -221,7 +221,7 @@ def decode_batch(
     apart: float | None = None,
     limit: int = 10_000,
 ) -> list[Detections]:
-    """What `decode` finds in each answer of a batch, in half the time where objects are few.
+    """What `decode` finds in each answer of a batch, in less time where objects are few.
 
     Args:
         maps: `(n, *places, num_classes + 2 * rank)`, a detector's answer to a batch.
@@ -260,11 +260,11 @@ def decode_batch(
         [(centres - sizes / 2)[:, ::-1], (centres + sizes / 2)[:, ::-1]], axis=1
     ).astype(np.float32)
     everything = Detections(boxes, special.expit(logits), labels)
-    apart_from = pictures * num_classes + labels
+    groups = pictures * num_classes + labels
     if apart is None:
-        kept = suppress(boxes, everything.scores, threshold=overlap, by="iou", labels=apart_from)
+        kept = suppress(boxes, everything.scores, threshold=overlap, by="iou", labels=groups)
     else:
-        kept = suppress(boxes, everything.scores, threshold=apart, by="distance", labels=apart_from)
+        kept = suppress(boxes, everything.scores, threshold=apart, by="distance", labels=groups)
     return [everything.take(kept[pictures[kept] == number]) for number in range(len(answer))]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -66,7 +67,7 @@ class ONNXRuntime:
         with _exported(model, "onnx") as path:
             self._network = Path(path).read_bytes()
         self._sessions: dict[int, Any] = {}
-        self._pools: dict[int, ThreadPoolExecutor] = {}
+        self._loading = threading.Lock()
 
     def whole(self, x: NDArray[Any]) -> Outputs:
         """Each batch as it comes, all cores on one layer after the other.
@@ -80,21 +81,22 @@ class ONNXRuntime:
     def streams(self, x: NDArray[Any]) -> Outputs:
         """Pieces of the batch side by side, as `OpenVINO.streams` has it."""
         size, streams = pieces(x.shape, self._threads)
+        if streams == 1:
+            return self.whole(x)
         session = self._session(self._threads // streams)
-        if streams not in self._pools:
-            self._pools[streams] = ThreadPoolExecutor(streams, thread_name_prefix="network")
-        return _side_by_side(self._pools[streams], lambda one: self._run(session, one), x, size)
+        return _side_by_side(streams, lambda one: self._run(session, one), x, size)
 
     def _session(self, threads: int) -> Any:
         """The network on so many cores; several threads may run it at once."""
-        if threads not in self._sessions:
-            options = self._runtime.SessionOptions()
-            options.log_severity_level = 4  # fatal alone: what fails is raised, and told once
-            options.intra_op_num_threads = threads
-            self._sessions[threads] = self._runtime.InferenceSession(
-                self._network, options, providers=["CPUExecutionProvider"]
-            )
-        return self._sessions[threads]
+        with self._loading:
+            if threads not in self._sessions:
+                options = self._runtime.SessionOptions()
+                options.log_severity_level = 4  # fatal alone: what fails is raised, and told once
+                options.intra_op_num_threads = threads
+                self._sessions[threads] = self._runtime.InferenceSession(
+                    self._network, options, providers=["CPUExecutionProvider"]
+                )
+            return self._sessions[threads]
 
     @staticmethod
     def _run(session: Any, x: NDArray[Any]) -> Outputs:
@@ -187,9 +189,9 @@ class _Pieces:
 
     def __init__(self, network: OpenVINO, precision: str) -> None:
         self._network, self._precision = network, precision
-        self._kept: collections.OrderedDict[
-            tuple[tuple[int, ...], int], tuple[ThreadPoolExecutor, _Compiled]
-        ] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[tuple[tuple[int, ...], int], _Compiled] = (
+            collections.OrderedDict()
+        )
         self._compiling = threading.Lock()
 
     def __call__(self, x: NDArray[Any]) -> Outputs:
@@ -199,25 +201,27 @@ class _Pieces:
         return self._run(x, len(x), 1)
 
     def _run(self, x: NDArray[Any], size: int, streams: int) -> Outputs:
-        pool, compiled = self._compiled((size, *x.shape[1:]), streams)
-        return _side_by_side(pool, compiled, x, size)
+        return _side_by_side(streams, self._compiled((size, *x.shape[1:]), streams), x, size)
 
-    def _compiled(
-        self, shape: tuple[int, ...], streams: int
-    ) -> tuple[ThreadPoolExecutor, _Compiled]:
+    def _compiled(self, shape: tuple[int, ...], streams: int) -> _Compiled:
         key = (shape, streams)
         with self._compiling:
             if key not in self._kept:
-                pool = ThreadPoolExecutor(streams, thread_name_prefix="network")
-                self._kept[key] = pool, self._network.compile(shape, streams, self._precision)
+                self._kept[key] = self._network.compile(shape, streams, self._precision)
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
 
 
-def _side_by_side(pool: ThreadPoolExecutor, run: Engine, x: NDArray[Any], size: int) -> Outputs:
-    """A batch in pieces, each run and its answers put in their place by a thread of the pool."""
+@functools.cache
+def _pool(streams: int) -> ThreadPoolExecutor:
+    """The threads that all networks of so many streams are run by."""
+    return ThreadPoolExecutor(streams, thread_name_prefix="network")
+
+
+def _side_by_side(streams: int, run: Engine, x: NDArray[Any], size: int) -> Outputs:
+    """A batch in pieces, each run and its answers put in their place by one of some threads."""
     outputs: Outputs = []
     making = threading.Lock()
 
@@ -229,7 +233,7 @@ def _side_by_side(pool: ThreadPoolExecutor, run: Engine, x: NDArray[Any], size: 
         for output, part in zip(outputs, found, strict=True):
             output[start : start + size] = part[: len(x) - start]
 
-    for _ in pool.map(one, range(0, len(x), size)):
+    for _ in _pool(streams).map(one, range(0, len(x), size)):
         pass  # what a piece raised is raised here
     return outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 import threading
@@ -286,8 +287,6 @@ class _Trial:
     ) -> None:
         self._model, self._asked = model, asked
         self._tolerance, self._threads = tolerance, threads
-        self._openvino: engines.OpenVINO | None = None
-        self._onnxruntime: engines.ONNXRuntime | None = None
         self._differences: dict[str, float] = {}
         self._refused: dict[str, str] = {}
 
@@ -370,28 +369,29 @@ class _Trial:
                 if batch > 1:
                     makers[name + IN_STREAMS] = self._on_openvino(precision, whole=False)
         if self._asked in ("auto", "onnxruntime"):
-            makers["onnxruntime"] = self._on_onnxruntime(whole=True)
+            makers["onnxruntime"] = lambda: self._onnxruntime.whole
             if batch > 1:
-                makers["onnxruntime" + IN_STREAMS] = self._on_onnxruntime(whole=False)
+                makers["onnxruntime" + IN_STREAMS] = lambda: self._onnxruntime.streams
         return makers
 
     def _on_openvino(self, precision: str, *, whole: bool) -> Callable[[], engines.Engine]:
         def make() -> engines.Engine:
-            if self._openvino is None:
-                self._openvino = engines.OpenVINO(self._model, threads=self._threads)
-            if precision == "bf16" and not self._openvino.has_bfloat16:
+            network = self._openvino
+            if precision == "bf16" and not network.has_bfloat16:
                 raise engines.UnavailableError("the processor has no bfloat16")
-            return self._openvino.whole(precision) if whole else self._openvino.streams(precision)
+            return network.whole(precision) if whole else network.streams(precision)
 
         return make
 
-    def _on_onnxruntime(self, *, whole: bool) -> Callable[[], engines.Engine]:
-        def make() -> engines.Engine:
-            if self._onnxruntime is None:
-                self._onnxruntime = engines.ONNXRuntime(self._model, threads=self._threads)
-            return self._onnxruntime.whole if whole else self._onnxruntime.streams
+    # Exported once each, for all of its ways.
 
-        return make
+    @functools.cached_property
+    def _openvino(self) -> engines.OpenVINO:
+        return engines.OpenVINO(self._model, threads=self._threads)
+
+    @functools.cached_property
+    def _onnxruntime(self) -> engines.ONNXRuntime:
+        return engines.ONNXRuntime(self._model, threads=self._threads)
 
 
 def difference(ours: engines.Outputs, reference: engines.Outputs) -> float:

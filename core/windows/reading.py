@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +20,10 @@ Valid = Callable[[NDArray[Any]], "bool | NDArray[np.bool_]"]
 _MODES: dict[str, Any] = {"reflect": "reflect", "edge": "edge", "zeros": "constant"}
 _AHEAD = 2  # batches that are read while one is run
 
+SIDE_BY_SIDE = 2  # batches at once, where what runs them takes pieces of several
+
 T = TypeVar("T")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,29 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_turn(
+    work: Callable[[T], A], items: Iterable[T], most: Callable[[], int]
+) -> Generator[tuple[T, A], None, None]:
+    """Yield each item with its answer, in order, `SIDE_BY_SIDE` of them at work at once.
+
+    Args:
+        work: from an item to its answer; called by several threads.
+        items: made by the caller's thread, each when its turn comes.
+        most: how many may be begun or waiting when the first of them is waited for; asked anew
+            each time, for what runs a network is known after its first batch.
+    """
+    waiting: deque[tuple[T, Future[A]]] = deque()
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="windows") as pool:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            while len(waiting) >= most():
+                first, running = waiting.popleft()
+                yield first, running.result()
+        while waiting:
+            first, running = waiting.popleft()
+            yield first, running.result()
 
 
 def shown(place: Slices) -> str:

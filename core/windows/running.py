@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,12 +14,19 @@ from numpy.typing import NDArray
 
 from fieldsight.core.windows.context import Context, context_of
 from fieldsight.core.windows.geometry import Plan, per_axis, plan, rounded_up
-from fieldsight.core.windows.reading import Batch, Padding, Reader, Valid, ahead
+from fieldsight.core.windows.reading import (
+    SIDE_BY_SIDE,
+    Batch,
+    Padding,
+    Reader,
+    Valid,
+    ahead,
+    in_turn,
+)
 
 # (batch, *window, channels) -> (batch, *places, classes), or a dict, list or tuple of them
 Model = Callable[[NDArray[Any]], Any]
 Global = Literal["refuse", "warn"]
-SIDE_BY_SIDE = 2  # batches at once, where what runs them takes pieces of several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +42,24 @@ class Job:
 
         Its pictures are gone by then, unless the answer is made of them.
         """
-        waiting: deque[tuple[Batch, Future[Any]]] = deque()
         with (
             contextlib.closing(ahead(self.reader.batches(rows))) as batches,
-            ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="windows") as pool,
+            contextlib.closing(in_turn(self._answer, batches, self._at_once)) as answers,
         ):
-            for batch in batches:
-                waiting.append((batch, pool.submit(self._answer, batch)))
-                # Asked anew: what runs a network is known after its first batch.
-                several = getattr(self.model, "side_by_side", False)
-                while len(waiting) > (SIDE_BY_SIDE - 1 if several else 0):
-                    yield self._answered(*waiting.popleft())
-            while waiting:
-                yield self._answered(*waiting.popleft())
+            for batch, answer in answers:
+                parts = (np.asarray(part) for part in keras.tree.flatten(answer))
+                if batch.images is not None and not any(
+                    np.may_share_memory(part, batch.images) for part in parts
+                ):
+                    self.reader.give_back(batch.images)
+                    batch = replace(batch, images=None)
+                yield batch, answer
 
     def _answer(self, batch: Batch) -> Any:
         return None if batch.images is None else self.model(batch.images)
 
-    def _answered(self, batch: Batch, running: Future[Any]) -> tuple[Batch, Any]:
-        answer = running.result()
-        if batch.images is None:
-            return batch, None
-        parts = (np.asarray(part) for part in keras.tree.flatten(answer))
-        if not any(np.may_share_memory(part, batch.images) for part in parts):
-            self.reader.give_back(batch.images)
-            batch = replace(batch, images=None)
-        return batch, answer
+    def _at_once(self) -> int:
+        return SIDE_BY_SIDE if getattr(self.model, "side_by_side", False) else 1
 
     def trial(self) -> Any:
         """What the model answers to one window of zeros, for its form."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,6 +16,7 @@ from fieldsight.core.boxes import clip, suppress
 from fieldsight.core.detection import Detections, decode, decode_batch
 from fieldsight.core.runtime import predictor
 from fieldsight.core.windows.context import context_of
+from fieldsight.core.windows.reading import in_turn
 from fieldsight.datasets import thermal
 from fieldsight.datasets.detections import DISCLAIMER
 from fieldsight.datasets.findings import Provenance
@@ -38,7 +38,7 @@ WHOLE = 1_500_000  # pixels of a picture that is run at once; a larger one goes 
 # cores need not wait for each other at each layer.
 AT_ONCE = 8
 PIXELS = 2**22
-AHEAD = 2  # batches that are asked for at once: a core goes on to the next one where one ends
+AHEAD = 2  # batches that are asked for while the caller works on one
 WINDOW = 1024  # pixels of a window's side
 BATCH = 2  # windows that are run at once; of those of a row most are in pairs
 
@@ -113,30 +113,22 @@ class NetworkFinder:
 
     def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """The network runs on the next frames while the caller works on what is in these."""
-        waiting: collections.deque[tuple[list[Shot], Future[Any], Array | None]]
-        waiting = collections.deque()
-        with ThreadPoolExecutor(AHEAD, thread_name_prefix="frames") as pool:
-            for group in _alike(shots):
-                image = group[0].image
-                if _is_small(image):
-                    batch = self._batch([shot.image for shot in group])
-                    waiting.append((group, pool.submit(self._run, batch), batch))
-                else:
-                    waiting.append((group, pool.submit(self._by_windows, image), None))
-                if len(waiting) > AHEAD:
-                    yield from self._looked(*waiting.popleft())
-            while waiting:
-                yield from self._looked(*waiting.popleft())
+        groups = ((group, self._filled(group)) for group in _alike(shots))
+        for (group, batch), answers in in_turn(self._answer, groups, lambda: AHEAD + 1):
+            if batch is None:
+                yield group[0], answers
+                continue
+            self._spare.append(batch)
+            yield from zip(group, self._objects(answers, group[0].image.shape[:2]), strict=True)
 
-    def _looked(
-        self, group: list[Shot], running: Future[Any], batch: Array | None
-    ) -> Iterator[tuple[Shot, Detections]]:
-        answers = running.result()
-        if batch is None:
-            yield group[0], answers
-            return
-        self._spare.append(batch)
-        yield from zip(group, self._objects(answers, group[0].image.shape[:2]), strict=True)
+    def _filled(self, group: list[Shot]) -> Array | None:
+        """What the network is to see of them at once; None of a picture that goes by windows."""
+        images = [shot.image for shot in group]
+        return self._batch(images) if _is_small(images[0]) else None
+
+    def _answer(self, asked: tuple[list[Shot], Array | None]) -> Any:
+        (first, *_), batch = asked
+        return self._by_windows(first.image) if batch is None else self._run(batch)
 
     def look(self, image: Array) -> Detections:
         """All of at least `least` in a picture, each class by itself.
