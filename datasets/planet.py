@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,14 +84,18 @@ class ChipSet:
         """How many there are."""
         return len(self.names)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the files' pixels."""
+        return np.dtype(np.uint16 if self.product == "tif" else np.uint8)
+
     def read(self, indices: Sequence[int] | Array) -> Array:
         """`(n, 256, 256, bands)` in the files' own dtype.
 
         Raises:
             DataError: if one can't be read, though its header was sound.
         """
-        dtype = np.uint16 if self.product == "tif" else np.uint8
-        pixels = np.empty((len(indices), SIDE, SIDE, len(self.bands)), dtype)
+        pixels = np.empty((len(indices), SIDE, SIDE, len(self.bands)), self.dtype)
         for place, index in enumerate(indices):
             pixels[place] = _chip_files.read(self.paths[int(index)], self.product)
         return pixels

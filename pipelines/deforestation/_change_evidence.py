@@ -80,9 +80,8 @@ class Evidence:
         return _change_rule.is_sure(rule, self._smoothed(rule.smoothing)[0])
 
     def _smoothed(self, radius: int) -> tuple[Array, Array]:
-        """Probability and fall averaged, kept until another radius is asked for."""
+        """Probability and fall averaged, once for each radius."""
         if radius not in self._kept:
-            self._kept.clear()
             self._kept[radius] = (
                 _change_rule.smoothed(self.probability, self.clear, radius),
                 _change_rule.smoothed(self.fall, self.clear, radius),

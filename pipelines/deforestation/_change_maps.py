@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class _Sink:
 
 
 class Maps:
-    """Maps of fields and of their scenes.
+    """Maps of fields and of their scenes; several threads may ask for them.
 
     Args:
         mapper: trained; its network as it is now.
@@ -108,6 +109,7 @@ class Maps:
         made = Provenance(model="the mapper", simulated=True)
         self.model = _map_model.of_network(mapper.network, mapper.facts, made)
         self._kept: dict[str, Said] = {}
+        self._lock = threading.Lock()
         self._tried = False
 
     def of_field(self, field: Field) -> Said:
@@ -125,23 +127,27 @@ class Maps:
 
     def forget(self, name: str) -> None:
         """What was said of this one isn't asked for again."""
-        self._kept.pop(name, None)
+        with self._lock:
+            self._kept.pop(name, None)
 
     def _said(self, name: str, source: Any) -> Said:
-        if name in self._kept:
-            return self._kept[name]
-        if not self._tried and min(source.shape[:2]) >= TRIED:
-            rows, columns = ((side - TRIED) // 2 for side in source.shape[:2])
-            part = (slice(rows, rows + TRIED), slice(columns, columns + TRIED))
-            self.model.run(np.asarray(source.read(part), np.float32)[None])
-            self._tried = True
+        with self._lock:
+            if name in self._kept:
+                return self._kept[name]
+            if not self._tried and min(source.shape[:2]) >= TRIED:
+                rows, columns = ((side - TRIED) // 2 for side in source.shape[:2])
+                part = (slice(rows, rows + TRIED), slice(columns, columns + TRIED))
+                self.model.run(np.asarray(source.read(part), np.float32)[None])
+                self._tried = True
         sink = _Sink(source.shape, self.model)
         margin = max(windows.context_of(getattr(self.model.run, "model")).margin)  # noqa: B009
         whole = rounded_up(max(source.shape[:2]) + 2 * margin, 64)
         window = max(_map.window_of(self.model), min(WINDOW, whole))
         windows.predict(source, self.model.run, window=window, batch_size=1, sink=sink)
-        if sum(one.steps.nbytes for one in self._kept.values()) + sink.said.steps.nbytes <= HELD:
-            self._kept[name] = sink.said
+        with self._lock:
+            held = sum(one.steps.nbytes for one in self._kept.values())
+            if held + sink.said.steps.nbytes <= HELD:
+                self._kept[name] = sink.said
         return sink.said
 
 

@@ -7,13 +7,17 @@ mapping unit neither count as missed nor as invented.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldsight.core.windows.reading import SIDE_BY_SIDE, in_turn
+from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.deforestation import _change_baseline, _change_rule
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
 from fieldsight.pipelines.deforestation._change_evidence import (
@@ -116,10 +120,9 @@ def tune(pairs: Sequence[Pair], maps: Maps, *, progress: Progress | None = None)
     }
     totals = {name: np.zeros((len(rules), 3)) for name, rules in grids.items()}
     for found in _evidence_of(pairs[:MOST_TUNED], maps, progress):
-        truth = _change_rule.objects(found.truth, 1)
+        count = functools.partial(_counts, found, _change_rule.objects(found.truth, 1))
         for name, rules in grids.items():
-            for number, rule in enumerate(rules):
-                one = _counts(found, truth, rule)
+            for number, (_, one) in enumerate(in_threads(count, rules)):
                 totals[name][number] += (one.found, one.invented, one.missed)
     scores = {name: [_f1(*row) for row in rows] for name, rows in totals.items()}
     network, difference = strictest(totals["network"]), int(np.argmax(scores["difference"]))
@@ -197,10 +200,13 @@ def score(
 def _evidence_of(
     pairs: Sequence[Pair], maps: Maps, progress: Progress | None
 ) -> Iterator[Evidence]:
-    for number, pair in enumerate(pairs, 1):
-        yield evidence(pair, maps)
-        if progress is not None:
-            progress(number, len(pairs))
+    # Rules are tried at one place while the next ones are mapped.
+    work = functools.partial(evidence, maps=maps)
+    with contextlib.closing(in_turn(work, pairs, lambda: SIDE_BY_SIDE + 1)) as every:
+        for number, (_, found) in enumerate(every, 1):
+            yield found
+            if progress is not None:
+                progress(number, len(pairs))
 
 
 def _drawn(found: Evidence, rule: ChangeRule | DifferenceRule) -> NDArray[np.int32]:

@@ -107,7 +107,7 @@ def _begun(
             return int(done), list(good), dict(failures)
     path.parent.mkdir(parents=True, exist_ok=True)
     state.unlink(missing_ok=True)
-    dtype = np.dtype(np.uint16 if chips.product == "tif" else np.uint8)
+    dtype = chips.dtype
     shape = (len(chips), SIDE, SIDE, len(chips.bands))
     needed, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(path.parent).free
     if needed > free:

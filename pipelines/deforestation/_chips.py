@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldsight.datasets import chip_cover, chip_neighbours, splits
 from fieldsight.datasets.errors import DataError
-from fieldsight.datasets.planet import ChipSet
+from fieldsight.datasets.planet import SIDE, ChipSet
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.deforestation import _chip_cache
@@ -192,9 +193,8 @@ def _read(
     """Which chips can be read, their statistics, their pixels if they fit, and the failures."""
     good: list[int] = []
     features: list[Array] = []
-    pixels: list[Array] | None = []
+    held = _memory(chips)
     failures: dict[str, str] = {}
-    total = 0
     for start in range(0, len(chips), AT_ONCE):
         some = range(start, min(start + AT_ONCE, len(chips)))
         for index, found in in_threads(functools.partial(_chip_cache.one, chips), some):
@@ -202,13 +202,10 @@ def _read(
                 failures[chips.names[index]] = str(found)
                 continue
             chip, told = found
+            if held is not None:
+                held[len(good)] = chip[0]
             good.append(index)
             features.append(told)
-            total += chip.nbytes
-            if total > IN_MEMORY:
-                pixels = None
-            if pixels is not None:
-                pixels.append(chip)
         if progress is not None:
             progress(some.stop, len(chips))
     if not good:
@@ -216,8 +213,15 @@ def _read(
             f"chips that can be read were needed. Received: {len(chips)}, of which none can. The "
             f"first: {next(iter(failures.values()))}"
         )
-    held = None if pixels is None else np.concatenate(pixels)
-    return np.array(good), np.concatenate(features), held, failures
+    kept = None if held is None else held[: len(good)]
+    return np.array(good), np.concatenate(features), kept, failures
+
+
+def _memory(chips: ChipSet) -> Array | None:
+    """Room for all pixels, none of it touched yet; None where they are too many to be held."""
+    shape = (len(chips), SIDE, SIDE, len(chips.bands))
+    too_many = math.prod(shape) * chips.dtype.itemsize > IN_MEMORY
+    return None if too_many else np.empty(shape, chips.dtype)
 
 
 def by_scene(chips: ChipSet, seed: int) -> tuple[Mapping[str, Array], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from fieldsight.core.metrics import (
     reliability,
 )
 from fieldsight.pipelines._models import Card, model_name
+from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.deforestation import _map_baselines, _map_scores, _mapper
-from fieldsight.pipelines.deforestation._change_maps import Maps
+from fieldsight.pipelines.deforestation._change_maps import Maps, Said
 from fieldsight.pipelines.deforestation._fields import STRIP, Field
 from fieldsight.pipelines.deforestation._map_scores import Counts
 from fieldsight.pipelines.deforestation._mapper import Mapper
@@ -141,22 +143,29 @@ def compare(
     }
     example = _example(test, value)
     say(f"map: {len(test)} test scenes, once")
-    judged = _Judged(said)
     shown: dict[str, Array] = {"truth": np.asarray(test[example].labels)}
-    counts: dict[str, list[Counts]] = {name: [] for name in drawn}
-    for number, field in enumerate(test):
-        for name, draw in drawn.items():
-            found = judged(field) if name == NETWORK else draw(field)
-            counts[name].append(_counted(field, found, value))
-            if number == example:
-                shown[name] = found
+
+    def scored(field: Field) -> tuple[dict[str, Counts], tuple[Array, Array]]:
+        ours = said.of_field(field)
+        found = {
+            name: ours.classes if name == NETWORK else draw(field) for name, draw in drawn.items()
+        }
+        if field is test[example]:
+            shown.update(found)
+        counted = {name: _counted(field, one, value) for name, one in found.items()}
+        return counted, _sureness(field, ours)
+
+    # While one scene is counted, the next is mapped.
+    of_each = [answer for _, answer in in_threads(scored, test)]
+    counts = {name: [counted[name] for counted, _ in of_each] for name in drawn}
     told = {
         name: _map_scores.intervals(each, first.classes, target, seed=seed)
         for name, each in counts.items()
     }
     figures = _figures(told, target)
     figures |= _gains(counts, first.classes, target, seed)
-    chances, right = judged.chances, judged.right
+    sureness = zip(*(sure for _, sure in of_each), strict=True)
+    chances, right = (np.concatenate(parts) for parts in sureness)
     if (error := expected_calibration_error(chances, right)) is not None:
         figures["test_map_calibration_error"] = error
     tables = [table(f"maps of {len(test)} test scenes", told, target), _by_class(told, first)]
@@ -229,31 +238,13 @@ def _strips(field: Field) -> list[tuple[slice, slice]]:
     ]
 
 
-class _Judged:
-    """Maps fields, and keeps of some pixels how sure the network was and whether it was right."""
-
-    def __init__(self, maps: Maps) -> None:
-        self.maps = maps
-        self.kept: list[tuple[Array, Array]] = []
-
-    def __call__(self, field: Field) -> Array:
-        said = self.maps.of_field(field)
-        classes, chances = said.classes, said.chances
-        some = (slice(None, None, THINNED),) * 2
-        truth = np.asarray(field.labels)[some]
-        known = truth > 0
-        self.kept.append((chances[some][known], (classes[some] == truth)[known]))
-        return classes
-
-    @property
-    def chances(self) -> Array:
-        """`(n,)` float64."""
-        return np.clip(np.concatenate([one for one, _ in self.kept]).astype(np.float64), 0, 1)
-
-    @property
-    def right(self) -> Array:
-        """`(n,)` bool."""
-        return np.concatenate([one for _, one in self.kept])
+def _sureness(field: Field, said: Said) -> tuple[Array, Array]:
+    """Of some labelled pixels: `(n,)` float64 how sure the network was, `(n,)` bool if rightly."""
+    some = (slice(None, None, THINNED),) * 2
+    truth = np.asarray(field.labels)[some]
+    known = truth > 0
+    chances = np.clip(said.chances[some][known].astype(np.float64), 0, 1)
+    return chances, (said.classes[some] == truth)[known]
 
 
 def _counted(field: Field, found: Array, value: int) -> Counts:
@@ -261,6 +252,10 @@ def _counted(field: Field, found: Array, value: int) -> Counts:
         np.asarray(field.labels), found, len(field.classes) - 1, group=field.group, target=value,
         pixel_area_m2=field.pixel_area_m2,
     )  # fmt: skip
+
+
+def _drawn(draw: Draw, value: int, field: Field) -> Counts:
+    return _counted(field, draw(field), value)
 
 
 def _told(
@@ -273,7 +268,7 @@ def _told(
 ) -> dict[str, dict[str, Interval[float]]]:
     return {
         name: _map_scores.intervals(
-            [_counted(field, drawn[name](field), value) for field in fields],
+            [one for _, one in in_threads(functools.partial(_drawn, drawn[name], value), fields)],
             fields[0].classes, target, seed=seed,
         )
         for name in names

@@ -43,14 +43,23 @@ class Statistics:
 
     @classmethod
     def of(cls, chips: Array) -> Statistics:
-        """Of chips `(n, rows, columns, bands)` of digital numbers; 0 in every band is nodata."""
-        pixels = chips.reshape(-1, chips.shape[-1])
-        valid = pixels[np.any(pixels != 0, axis=1)]
-        if not len(valid):
+        """Of chips `(n, rows, columns, bands)` uint8 or uint16; 0 in every band is nodata."""
+        # Few numbers, of millions of pixels: each is counted, and its logarithm taken once.
+        logarithms = np.log1p(np.arange(np.iinfo(chips.dtype).max + 1, dtype=float))
+        counts = np.zeros((chips.shape[-1], len(logarithms)))
+        for chip in chips:
+            valid = chip[chip.any(axis=-1)]
+            for band, values in zip(counts, valid.T, strict=True):
+                band += np.bincount(values, minlength=len(band))
+        pixels = counts[0].sum()
+        if not pixels:
             raise CommandError("chips with data were needed to learn from. Received: nodata alone.")
-        values = np.log1p(np.maximum(valid, 0).astype(np.float32))
-        mean, deviation = values.mean(axis=0, dtype=float), values.std(axis=0, dtype=float)
-        return cls(tuple(map(float, mean)), tuple(float(value) or 1.0 for value in deviation))
+        mean = counts @ logarithms / pixels
+        spread = (logarithms - mean[:, None]) ** 2
+        deviation = np.sqrt((counts * spread).sum(axis=1) / pixels)
+        # A band that never changes says nothing, and is no reason to divide by rounding.
+        scale = np.where(deviation > 1e-6, deviation, 1.0)
+        return cls(tuple(mean.tolist()), tuple(scale.tolist()))
 
 
 def tagger(

@@ -111,6 +111,8 @@ def test_statistics_are_of_what_there_are_data_of() -> None:
     found = Statistics.of(chips)
     np.testing.assert_allclose(found.mean, [np.log([3, 9]).mean(), np.log([1, 4]).mean()])
     np.testing.assert_allclose(found.deviation, [np.log(9 / 3) / 2, np.log(4) / 2], rtol=1e-6)
+    # A band that never changes isn't divided by its rounding.
+    assert Statistics.of(np.full((3, 7, 7, 1), 1234, np.uint16)).deviation == (1.0,)
     with pytest.raises(CommandError, match="nodata alone"):
         Statistics.of(np.zeros((2, 4, 4, 4), np.uint16))
 
