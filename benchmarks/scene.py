@@ -18,6 +18,7 @@ is `model.predict_on_batch` on the same windows, overlap included, already float
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
@@ -197,10 +198,14 @@ def raster_of(folder: Path, side: int) -> tuple[Any, Any, Any]:
     scene = scenes.open_scene(empty(folder / f"{side}.tif", side), BANDS)
     model = model_of(network_of(), "keras")
     raster = _map_outputs.new_probabilities(folder / "probability.part", scene, model)
-    for top in range(0, side, 512):
-        rows = np.arange(top, min(top + 512, side))[:, None]
-        part = (slice(top, top + len(rows)), slice(0, side))
-        raster.write(part, patches(rows, np.arange(side)[None]))
+    # In parts of one size, so that drawing them takes as much memory whatever the side.
+    for top, left in itertools.product(range(0, side, 512), range(0, side, 2048)):
+        rows, columns = (
+            np.arange(top, min(top + 512, side)),
+            np.arange(left, min(left + 2048, side)),
+        )
+        part = (slice(top, top + len(rows)), slice(left, left + len(columns)))
+        raster.write(part, patches(rows[:, None], columns[None]))
     raster.flush()
     return scene, model, raster
 
