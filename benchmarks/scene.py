@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,8 @@ sys.path.append(str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import _pairs
 import windows as by_windows
+
+from fieldsight.pipelines import _memory
 
 SPEED = 0.95  # of the model alone's
 GROWN_MIB = 100  # of the peak, at most, from the small scene to the large one: it is flat
@@ -245,7 +248,9 @@ def map_rows(path: Path, window: int) -> dict[str, float]:
 def child(*words: object) -> dict[str, float]:
     """Run a part in a process of its own; what it found."""
     command = [sys.executable, __file__, *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    # Drawing the scene has set a cache of GDAL's that is twice the pipeline's own.
+    bare = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=bare)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -316,6 +321,7 @@ def main() -> None:
     parser.add_argument("--map-of", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    _memory.keep_freed()  # as the command line does
     if asked.files_of:
         print(json.dumps(write_files(asked.folder, asked.files_of)))
         return

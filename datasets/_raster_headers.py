@@ -77,7 +77,7 @@ def driver(path: Path) -> Driver:
         return "VRT"
     raise DataError(
         f"{path}: a GeoTIFF, COG, VRT or JPEG 2000 file was needed. Received: {_kind(begin)}. "
-        "Give the product's own file."
+        "Give the product's raster, or the folder that it lies in."
     )
 
 

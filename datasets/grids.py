@@ -110,11 +110,13 @@ class Grid:
             DataError: if the raster isn't georeferenced.
         """
         if not self.is_georeferenced:
-            lacking = "no CRS" if self.crs is None else "a CRS, but no transform"
+            lacking, option = "a CRS, but no transform", "-a_ullr LEFT TOP RIGHT BOTTOM"
+            if self.crs is None:
+                lacking, option = "no CRS", "-a_srs EPSG:32721"
             raise DataError(
                 f"{what}: a raster with a CRS and a transform was needed. Received: {lacking}. "
-                "Assign them, for example with gdal_edit.py -a_srs EPSG:32721 -a_ullr, or take the "
-                "file that the provider georeferenced."
+                f"Assign it, for example with gdal_edit.py {option} FILE, or take the file that "
+                "the provider georeferenced."
             )
 
     @functools.cached_property

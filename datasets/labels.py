@@ -95,7 +95,7 @@ def read(path: Path, grid: Grid, *, field: str | None = None, layer: str | None 
 
 
 def _of_features(path: Path, grid: Grid, field: str | None, layer: str | None) -> Labels:
-    grid.check_georeferenced("labels")
+    grid.check_georeferenced("the scene under the labels")
     notes: list[str] = []
     table = _table(path, layer)
     names = _names(table, path, field)
@@ -264,8 +264,13 @@ def _gathered(
     if not agree.all():
         notes.append(f"{int((~agree).sum())} pixels are claimed by two classes: left out")
     kept = first[agree]
-    _refuse_one(np.unique(value[kept]), classes)
-    return Labels(classes, places[kept].astype(np.int32), value[kept], feature[kept], tuple(notes))
+    left = np.unique(value[kept])
+    _refuse_one(left, classes)
+    lost = np.setdiff1d(np.arange(1, len(classes)), left).tolist()
+    notes += [f"{classes[number]} has no pixel of its own: left out" for number in lost]
+    classes = (NODATA, *(classes[number] for number in left.tolist()))
+    values = (np.searchsorted(left, value[kept]) + 1).astype(np.uint8)
+    return Labels(classes, places[kept].astype(np.int32), values, feature[kept], tuple(notes))
 
 
 # Rasters
@@ -303,7 +308,7 @@ def _on_grid(labels: LabelMap, grid: Grid, path: Path, notes: list[str]) -> Arra
     if same_grid(labels.grid, grid):
         drawn = labels.values
     else:
-        grid.check_georeferenced("labels")
+        grid.check_georeferenced("the scene under the labels")
         labels.grid.check_georeferenced("labels")
         notes.append("the labels lie on another grid: the nearest of their pixels was taken")
         drawn = np.zeros((grid.rows, grid.columns), labels.values.dtype)

@@ -184,7 +184,10 @@ def find(paths: Iterable[str | Path], product: Product | None = None) -> ChipSet
                 "Tag it with a model of its own product."
             )
     marked = any(is_marked(path) for path in {*given, *(path.parent for path in given)})
-    return _made(files, {}, {}, product, failures, [], marked)
+    notes = []
+    if others := len(inside) - len(wanted):
+        notes.append(f"{others} files of the other product lie there too: only .{product} is taken")
+    return _made(files, {}, {}, product, failures, notes, marked)
 
 
 def write_submission(path: str | Path, names: Sequence[str], tags: Array) -> None:

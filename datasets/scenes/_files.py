@@ -1,5 +1,6 @@
 """A scene in one file: GeoTIFF, COG, VRT, JPEG 2000."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from fieldsight.datasets.scenes.reflectance import Reflectance
 from fieldsight.datasets.scenes.scene import Scene, Sensor
 
 KINDS = "iuf"
+# What is written where there are no data, and is no measurement: products', and C's least numbers.
+FILLS = (-9999.0, -32768.0, float(np.finfo(np.float32).min))
+LOOKED = 32  # pixels of a place's side
 
 
 def open_file(path: Path, names: Sequence[str] | None) -> Scene:
@@ -52,8 +56,14 @@ def _scene(path: Path, raster: Raster, names: Sequence[str] | None) -> Scene:
         masks.append(Mask.of_file(raster))
     if raster.grid.crs is None and raster.has_control_points:
         notes.append("it has ground control points and no CRS: gdalwarp makes a map of it")
+    fill = None if masks else _fill(raster, indices)
+    if fill is not None:
+        notes.append(
+            f"no nodata value is declared, and some pixels are {fill:g} in every band: taken for "
+            f"it. gdal_edit.py -a_nodata {fill:g} FILE declares it"
+        )
     layers = tuple(
-        Layer(raster, index, raster.dtypes[index], _nodata(raster, index, sensor))
+        Layer(raster, index, raster.dtypes[index], _nodata(raster, index, sensor, fill))
         for index in indices
     )
     quality = _quality(path, raster, sensor)
@@ -76,11 +86,31 @@ def _scene(path: Path, raster: Raster, names: Sequence[str] | None) -> Scene:
     )
 
 
-def _nodata(raster: Raster, index: int, sensor: Sensor) -> float | None:
+def _nodata(raster: Raster, index: int, sensor: Sensor, fill: float | None) -> float | None:
     """As declared; of products that never measure 0, that, though the file declares nothing."""
     declared = raster.nodata[index]
     never = sensor in ("landsat", "sentinel2") and raster.dtypes[index].name == "uint16"
-    return 0.0 if declared is None and never else declared
+    return (0.0 if never else fill) if declared is None else declared
+
+
+def _fill(raster: Raster, indices: Sequence[int]) -> float | None:
+    """The usual number for no data that some pixels have, though nothing is declared; or None.
+
+    Looked for in nine small places, the corners among them: there what is missing lies.
+    """
+    signed = all(raster.dtypes[index].kind in "if" for index in indices)
+    if not signed or any(raster.nodata[index] is not None for index in indices):
+        return None
+    rows, columns = (
+        [slice(start, min(start + LOOKED, side)) for start in (0, side // 2, max(0, side - LOOKED))]
+        for side in (raster.grid.rows, raster.grid.columns)
+    )
+    for place in itertools.product(rows, columns):
+        values = raster.read(indices, place)
+        for fill in FILLS:
+            if (values == fill).all(axis=0).any():
+                return fill
+    return None
 
 
 def _is_opaque(values: Array) -> Array:

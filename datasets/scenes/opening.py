@@ -7,9 +7,13 @@ from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.scenes import _eopatch, _files, _folders, _landsat, _planet, _sentinel2
 from fieldsight.datasets.scenes.scene import Scene
 
+LANDSAT_METADATA = ("_MTL.txt", "_MTL.xml", "_MTL.json")  # beside the bands
+SENTINEL2_METADATA = ("MTD_MSIL1C.xml", "MTD_MSIL2A.xml", "manifest.safe")
+PLANET_ORDER = "PSScene"  # of an order's folder, where the scene itself lies
+
 
 def open_scene(path: str | Path, bands: Sequence[str] | None = None) -> Scene:
-    """A scene, whatever its form; nothing but headers is read.
+    """A scene, whatever its form; hardly more than headers is read.
 
     Args:
         path: a file or a folder.
@@ -28,7 +32,7 @@ def open_scene(path: str | Path, bands: Sequence[str] | None = None) -> Scene:
             f"{path}: a scene was needed, a file or a folder. Received: no such path. Check the "
             "name."
         )
-    return _open_band(path, bands) or _files.open_file(path, bands)
+    return _open_band(path, bands) or _of_metadata(path, bands) or _files.open_file(path, bands)
 
 
 def _open_band(path: Path, bands: Sequence[str] | None) -> Scene | None:
@@ -45,6 +49,14 @@ def _open_band(path: Path, bands: Sequence[str] | None) -> Scene | None:
     return None
 
 
+def _of_metadata(path: Path, bands: Sequence[str] | None) -> Scene | None:
+    """The product whose metadata a file is; None if it is something else."""
+    folder = path.absolute().parent
+    if path.name.endswith(LANDSAT_METADATA):
+        return _landsat.open_folder(folder, bands, path.name.rsplit("_MTL", 1)[0])
+    return _open_folder(folder, bands) if path.name in SENTINEL2_METADATA else None
+
+
 def _open_folder(folder: Path, bands: Sequence[str] | None) -> Scene:
     for kind in (_landsat, _sentinel2):
         scene = kind.open_folder(folder, bands)
@@ -58,6 +70,8 @@ def _open_folder(folder: Path, bands: Sequence[str] | None) -> Scene:
     rasters = [path for path in _folders.rasters_in(folder) if not _planet.is_mask(path.name)]
     if len(rasters) == 1:
         return _files.open_file(rasters[0], bands)
+    if not rasters and (folder / PLANET_ORDER).is_dir():
+        return _open_folder(folder / PLANET_ORDER, bands)
     told = ", ".join(path.name for path in rasters[:8]) or "no raster"
     raise DataError(
         f"{folder}: one scene was needed: Landsat Collection 2, Sentinel-2 SAFE or its band files, "

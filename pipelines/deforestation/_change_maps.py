@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.core import windows
-from fieldsight.core.windows.geometry import rounded_up
 from fieldsight.pipelines.deforestation import _change_rule, _map, _map_model
 
 if TYPE_CHECKING:
@@ -131,6 +129,9 @@ class Maps:
             self._kept.pop(name, None)
 
     def _said(self, name: str, source: Any) -> Said:
+        from fieldsight.core import windows
+        from fieldsight.core.windows.geometry import rounded_up
+
         with self._lock:
             if name in self._kept:
                 return self._kept[name]

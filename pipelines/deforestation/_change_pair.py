@@ -170,7 +170,12 @@ def _season(before: dt.date | None, after: dt.date | None) -> list[str]:
     """Whether the dates are of one season; a note where not, or where nobody knows."""
     if before is None or after is None:
         return ["a date is unknown: seasons weren't compared"]
-    if after <= before:
+    if after == before:
+        raise CommandError(
+            f"scenes of two dates were needed. Received: two of {before.isoformat()}. Name another "
+            "scene as the one or the other."
+        )
+    if after < before:
         raise CommandError(
             f"the earlier scene first was needed. Received: {before.isoformat()}, then "
             f"{after.isoformat()}. Swap them."

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldsight.core.windows.reading import SIDE_BY_SIDE, in_turn
 from fieldsight.pipelines._threads import in_threads
 from fieldsight.pipelines.deforestation import _change_baseline, _change_rule
 from fieldsight.pipelines.deforestation._change_baseline import DifferenceRule
@@ -200,6 +199,8 @@ def score(
 def _evidence_of(
     pairs: Sequence[Pair], maps: Maps, progress: Progress | None
 ) -> Iterator[Evidence]:
+    from fieldsight.core.windows.reading import SIDE_BY_SIDE, in_turn
+
     # Rules are tried at one place while the next ones are mapped.
     work = functools.partial(evidence, maps=maps)
     with contextlib.closing(in_turn(work, pairs, lambda: SIDE_BY_SIDE + 1)) as every:

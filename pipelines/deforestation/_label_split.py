@@ -167,21 +167,18 @@ def _inside(labels: Labels, why: str) -> LabelSplit:
         these = np.flatnonzero(labels.values == value)
         if not len(these):
             continue
-        along = _along(labels.places[these])
-        first, second = np.quantile(along, np.cumsum(FRACTIONS)[:2])
-        gap = max(1.0, min(GAP, np.ptp(along) / 12))
-        parts = {
-            TRAIN: along < first - gap / 2,
-            VAL: (along >= first + gap / 2) & (along < second - gap / 2),
-            TEST: along >= second + gap / 2,
-        }
-        if not all(part.any() for part in parts.values()):
+        cut = _cut_along(labels.places[these])
+        if not _has_all(cut) and not labels.is_raster:
+            # A point far off a polygon: the polygon is cut, and what else there is learned from.
+            cut = np.full(len(these), TRAIN, np.int8)
+            largest = labels.features[these] == np.argmax(np.bincount(labels.features[these]))
+            cut[largest] = _cut_along(labels.places[these[largest]])
+        if not _has_all(cut):
             raise CommandError(
                 f"labels: {FEWEST} polygons or points of each class at least were needed, or one "
                 f"polygon of {4 * FEWEST} pixels or so. Received: {name} with {len(these)} pixels."
             )
-        for side, part in parts.items():
-            sides[these[part]] = side
+        sides[these] = cut
     # What one class's part is to the others is a gap's matter too.
     _, groups = np.unique(labels.features, return_inverse=True)
     if labels.is_raster:
@@ -190,6 +187,22 @@ def _inside(labels: Labels, why: str) -> LabelSplit:
         sides, groups, "inside the polygons of each class, with a gap",
         f"{why}: what is scored lies beside what was learned from", independent=False,
     )  # fmt: skip
+
+
+def _cut_along(places: Array) -> Array:
+    """`(n,)` int8 the side of each place, in three parts along their longest way."""
+    along = _along(places)
+    first, second = np.quantile(along, np.cumsum(FRACTIONS)[:2])
+    half = max(1.0, min(GAP, np.ptp(along) / 12)) / 2
+    sides = np.full(len(places), LEFT_OUT, np.int8)
+    sides[along < first - half] = TRAIN
+    sides[(along >= first + half) & (along < second - half)] = VAL
+    sides[along >= second + half] = TEST
+    return sides
+
+
+def _has_all(sides: Array) -> bool:
+    return all((sides == side).any() for side in (TRAIN, VAL, TEST))
 
 
 def _along(places: Array) -> Array:

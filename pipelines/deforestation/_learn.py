@@ -68,8 +68,11 @@ def _begin(settings: Learn) -> tuple[Run, Learn]:
     if not 0 < settings.epochs < float("inf"):
         raise CommandError(f"--epochs: a number above 0 is needed. Received: {settings.epochs}.")
     _resuming.refuse_seed(settings.seed)
-    # Wrong files are told before a run exists that could fail by them.
-    _read(settings, tell=False)
+    from fieldsight.pipelines.deforestation import _label_split
+
+    # What can't be learned from is told before a run exists that could fail by it.
+    _, labels = _read(settings, tell=False)
+    _label_split.by_blocks(labels, settings.seed)
     run = _tracking.start_run(
         APPLICATION, settings=_resuming.logged(settings),
         tags={"data": settings.scene.stem}, name=f"learn on {settings.scene.stem}",

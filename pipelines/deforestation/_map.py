@@ -71,7 +71,8 @@ def map_scenes(settings: Map) -> int:
                 figures[scene.name] = _figures(mapped)
         except (DataError, CommandError) as error:
             failures[str(path)] = str(error)
-            _console.say(f"fieldsight: {error}")
+            where = "" if path.name in str(error) else f"{path.name}: "
+            _console.say(f"fieldsight: {where}{error}")
     if settings.out.is_dir() or len(failures) < len(settings.scenes):
         write_failures(settings.out, "scene", failures)
     if len(failures) == len(settings.scenes):

@@ -86,6 +86,13 @@ def test_jpegs_are_another_product_of_three_bands_d3(folder: Path) -> None:
     assert chips.fingerprint != planet.load(folder).fingerprint
 
 
+def test_chips_of_the_other_product_in_a_folder_are_counted(folder: Path) -> None:
+    chips = planet.find([folder / "train-tif-v2", folder / "train-jpg"], "tif")
+    assert {path.suffix for path in chips.paths} == {".tif"}
+    count = len(list((folder / "train-jpg").iterdir()))
+    assert any(f"{count} files of the other product" in note for note in chips.notes)
+
+
 def test_without_a_table_of_scenes_it_is_said_that_neighbours_arent_known_d7(folder: Path) -> None:
     chips = planet.load(folder)
     assert chips.groups.tolist() == list(chips.names)

@@ -112,6 +112,16 @@ def test_pixels_that_two_classes_claim_are_left_out_and_said(tmp_path: Path) -> 
     assert any("8 pixels are claimed by two classes" in note for note in found.notes)
 
 
+def test_a_class_that_others_cover_whole_is_no_class_and_said(tmp_path: Path) -> None:
+    shapes = [square(0, 0, 4, 4), square(0, 0, 4, 4), square(0, 0, 8, 8), square(20, 20, 2, 2)]
+    found = read(written(tmp_path, shapes, ["lost", "gone", "a", "b"]))
+    assert found.classes == ("nodata", "a", "b")
+    # Of the 64 pixels of a, the 16 that the others claim too are nobody's.
+    assert np.bincount(found.values).tolist() == [0, 48, 4]
+    for name in ("lost", "gone"):
+        assert f"{name} has no pixel of its own: left out" in found.notes
+
+
 def test_one_class_drawn_twice_over_a_pixel_counts_once(tmp_path: Path) -> None:
     shapes = [square(0, 0, 4, 4), square(2, 0, 4, 4), square(20, 20, 2, 2)]
     found = read(written(tmp_path, shapes, ["a", "a", "b"]))

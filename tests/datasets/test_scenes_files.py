@@ -306,6 +306,26 @@ def test_gdals_cache_is_bounded_whatever_the_machines_memory(
     assert int(get_gdal_config("GDAL_CACHEMAX")) == 128 * 2**20
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("int16", -9999), ("int16", -32768), ("float32", -9999)]
+)
+def test_fill_that_nobody_declared_is_no_data_and_is_said_d4(
+    tmp_path: Path, dtype: str, fill: float
+) -> None:
+    values = numbers(4, dtype=dtype)
+    values[:, :3, :5] = fill
+    values[0, 20, 20] = fill  # no measurement, though one band alone has it
+    with scenes.open_scene(write(tmp_path / "s.tif", values)) as scene:
+        lost = ~scene.valid(WHOLE)
+        assert lost[:3, :5].all()
+        assert lost.sum() == 3 * 5 + 1
+        assert lost[20, 20]
+        assert any(f"{fill} in every band" in note for note in scene.notes)
+    with scenes.open_scene(write(tmp_path / "t.tif", values, nodata=-1)) as scene:
+        assert scene.valid(WHOLE).all()
+        assert not any("in every band" in note for note in scene.notes)
+
+
 # Simulated or not (C-10)
 
 

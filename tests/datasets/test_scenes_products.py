@@ -162,6 +162,15 @@ def test_one_band_of_a_product_is_opened_with_what_is_known_of_it(tmp_path: Path
         )
 
 
+@pytest.mark.parametrize("mtl", [".txt", ".xml", ".json"])
+def test_a_products_metadata_stand_for_its_folder(tmp_path: Path, mtl: str) -> None:
+    landsat(tmp_path, mtl=mtl)
+    landsat(tmp_path, LANDSAT.replace("20200518", "20210521"))
+    scene = scenes.open_scene(tmp_path / f"{LANDSAT}_MTL{mtl}", ["red", "nir"])
+    assert (scene.name, scene.bands) == (LANDSAT, ("red", "nir"))
+    assert scene.reflectance is not None
+
+
 def test_two_products_in_a_folder_are_refused_with_their_names(tmp_path: Path) -> None:
     landsat(tmp_path)
     landsat(tmp_path, LANDSAT.replace("20200518", "20210521"))

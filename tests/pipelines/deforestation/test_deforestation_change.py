@@ -229,6 +229,13 @@ def test_dates_must_be_in_their_order(ask: Any, pair: tuple[Path, Path]) -> None
     assert "Swap them" in told
 
 
+def test_two_scenes_of_one_date_are_told_as_such(ask: Any, pair: tuple[Path, Path]) -> None:
+    code, _, told = ask(pair[0], pair[0])
+    assert code == 2
+    assert "two dates" in told
+    assert "Swap" not in told
+
+
 def test_d_12_another_season_is_warned_of(ask: Any, tmp_path: Path, two_dates: ModuleType) -> None:
     pair = two_dates.write_pair(tmp_path, dates=("20170801", "20180205"))
     code, found, told = ask(*pair)

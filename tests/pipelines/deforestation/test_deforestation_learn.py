@@ -112,6 +112,16 @@ def test_fewer_than_three_polygons_of_a_class_are_split_inside_with_a_gap_and_sa
     assert 0.5 < (split.sides == TRAIN).mean() < 0.65
 
 
+def test_a_point_far_off_a_polygon_is_learned_from_and_the_polygon_cut() -> None:
+    labels = drawn([(1, 0, 0, 60, 3), (1, 0, 3000, 1, 1), (2, 50, 50, 40, 8)])
+    split = _label_split.by_blocks(labels)
+    polygon, point = labels.features == 0, labels.features == 1
+    assert split.sides[point].tolist() == [TRAIN]
+    for side in (TRAIN, VAL, TEST):
+        assert (split.sides[polygon] == side).any()
+    assert nearest(labels, split.sides, VAL, TEST) > 1
+
+
 def test_points_too_few_to_be_split_are_refused() -> None:
     labels = drawn([(1, 0, 0, 1, 1), (1, 9, 9, 1, 1), (2, 30, 0, 1, 1)])
     with pytest.raises(CommandError, match="with 2 pixels"):
@@ -225,4 +235,14 @@ def test_what_cannot_be_learned_is_told_before_a_run_begins(
     settings = Learn(**{"scene": scene, "labels": labels, "field": "name", **change})
     with pytest.raises((CommandError, DataError), match=said):
         settings.run()
+    assert not (store / "mlflow.db").exists()
+
+
+def test_labels_that_cannot_be_split_are_told_before_a_run_begins(store: Path) -> None:
+    scene, labels = written(store)
+    few = gpd.read_file(labels).drop_duplicates("name")
+    few.geometry = few.geometry.centroid
+    few.to_file(store / "points.gpkg", driver="GPKG")
+    with pytest.raises(CommandError, match="with 1 pixels"):
+        Learn(scene=scene, labels=store / "points.gpkg", field="name").run()
     assert not (store / "mlflow.db").exists()
