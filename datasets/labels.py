@@ -269,8 +269,8 @@ def _gathered(
     lost = np.setdiff1d(np.arange(1, len(classes)), left).tolist()
     notes += [f"{classes[number]} has no pixel of its own: left out" for number in lost]
     classes = (NODATA, *(classes[number] for number in left.tolist()))
-    values = (np.searchsorted(left, value[kept]) + 1).astype(np.uint8)
-    return Labels(classes, places[kept].astype(np.int32), values, feature[kept], tuple(notes))
+    anew = (np.searchsorted(left, value[kept]) + 1).astype(np.uint8)
+    return Labels(classes, places[kept].astype(np.int32), anew, feature[kept], tuple(notes))
 
 
 # Rasters

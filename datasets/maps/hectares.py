@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import math
@@ -234,14 +235,22 @@ def write(
 
 
 def _named(table: Any) -> tuple[str, ...]:
-    """A name for each polygon: its attribute of that kind, if they differ; else its number."""
+    """A name for each polygon: its attribute of that kind, like ones numbered; else a number."""
     by_lower = {str(column).lower(): column for column in table.columns}
-    for wanted in _NAMES:
-        if wanted not in by_lower:
-            continue
-        found = [str(value).strip() for value in table[by_lower[wanted]]]
-        if len(set(found)) == len(found) and all(found) and WHOLE not in found:
+    columns = [table[by_lower[wanted]] for wanted in _NAMES if wanted in by_lower]
+    named = [[str(value).strip() for value in column] for column in columns]
+    named = [names for names in named if all(names) and WHOLE not in names]
+    for found in named:
+        if len(set(found)) == len(found):
             return tuple(found)
+    for found in named:
+        counts, seen = collections.Counter(found), collections.Counter[str]()
+        numbered = []
+        for name in found:
+            seen[name] += 1
+            numbered.append(name if counts[name] == 1 else f"{name} ({seen[name]})")
+        if len(set(numbered)) == len(numbered):
+            return tuple(numbered)
     return tuple(f"area {number}" for number in range(1, len(table) + 1))
 
 

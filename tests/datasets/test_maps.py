@@ -469,6 +469,13 @@ def test_areas_come_from_another_crs_and_another_reader_agrees(tmp_path: Path) -
             )
 
 
+def test_areas_of_one_name_are_numbered(tmp_path: Path) -> None:
+    squares = [shapely.box(left, -900, left + 500, -100) for left in (0, 1000, 2000)]
+    table = {"name": ["park", "farm", "park"], "geometry": squares}
+    found = counted(np.ones((50, 60), np.uint8), write_areas(tmp_path / "a.gpkg", table))
+    assert {area for area, _ in found} == {"whole scene", "park (1)", "farm", "park (2)"}
+
+
 def test_counts_do_not_depend_on_the_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
