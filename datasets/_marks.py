@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldsight.datasets import stills
+from fieldsight.datasets import _walking, stills
 from fieldsight.datasets.animals import Frame, Slices
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.stills import Header
 
 SIMULATED = "SIMULATED.json"
+Box = tuple[float, float, float, float]
 TOLD_AT_MOST = 1000  # mistakes that are told row by row; the others are counted
 SMALLEST_PX = 0.5  # a box with a shorter side, once within its picture, is none
 
@@ -84,13 +85,14 @@ def frame(
 ) -> Frame:
     """A frame of what is marked in it.
 
-    NaN and degenerate boxes, and those that lie outside, are left out and told; those over the
-    edge are cut there. Points keep their box whole, so that its middle stays the point.
+    NaN and degenerate boxes, those that lie outside, and further ones of one track are left out
+    and told; those over the edge are cut there. Points keep their box whole, so that its middle
+    stays the point.
     """
     kept = [(mark, box) for mark in marks
             if (box := _within(mark, size, diary, points)) is not None]  # fmt: skip
     numbers = {label: number for number, label in enumerate(classes)}
-    real = [pair for pair in kept if pair[0].label]
+    real = _once([pair for pair in kept if pair[0].label], diary)
     return Frame(
         name=name,
         group=group,
@@ -107,6 +109,21 @@ def frame(
         path=path,
         reader=partial(_read, path, name, size),
     )
+
+
+def _once(real: list[tuple[Mark, Box]], diary: Diary) -> list[tuple[Mark, Box]]:
+    """What is marked without further boxes of one object: it can't stand in two places."""
+    first: dict[int, str] = {}
+    found = []
+    for mark, box in real:
+        if mark.track >= 0 and mark.track in first:
+            diary.fail(mark.where, f"a track once in a picture was needed. Received: {mark.track}, "
+                       f"as in {first[mark.track]}. Correct one of them; this box is left "
+                       "out.")  # fmt: skip
+            continue
+        first[mark.track] = mark.where
+        found.append((mark, box))
+    return found
 
 
 def _within(
@@ -167,13 +184,8 @@ def _read(path: Path, name: str, size: tuple[int, int], slices: Slices | None) -
 def pictures(root: Path) -> list[Path]:
     """All picture files below a folder, in the order of their names; hidden ones are left out."""
     found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        found += [
-            Path(folder) / name
-            for name in names
-            if name.lower().endswith(stills.SUFFIXES) and not name.startswith(".")
-        ]
+    for folder, names in _walking.walk(root):
+        found += [folder / name for name in names if name.lower().endswith(stills.SUFFIXES)]
     return sorted(found)
 
 

@@ -1,10 +1,14 @@
 """Rasters of any number of bands and bits as pictures of one channel or three."""
 
+import functools
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fieldsight.datasets import _deep_colours
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.scenes._rasters import Raster, spans
@@ -13,6 +17,7 @@ Slices = tuple[slice, slice]
 COLOURS = ("red", "green", "blue")
 _KELVIN = 273.15
 _SURELY_KELVIN = 150.0  # no ground is as hot in degrees Celsius
+_SAMPLES, _SAMPLE_PX = 6, 128  # windows along a side, and their side, that tell a file's white
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +52,9 @@ class Layout:
 def layout(raster: Raster) -> Layout:
     """How a raster is a picture.
 
-    Floating-point bands are temperatures, in degrees Celsius or, where they are mostly above 150,
-    kelvin: they become hundredths of a kelvin, as thermal cameras write them.
+    A floating-point band is temperatures, in degrees Celsius or, where they are mostly above 150,
+    kelvin: they become hundredths of a kelvin, as thermal cameras write them. So do three that are
+    alike. Colours of more than 8 bits, or in floating point, fill 16 (`_deep_colours`).
 
     Raises:
         DataError: if it has bands of complex or of too many bits, or it isn't told which of its
@@ -106,7 +112,8 @@ def read(raster: Raster, chosen: Layout, slices: Slices) -> tuple[Array, Array |
     if chosen.palette is not None:
         image = chosen.palette[bands[..., 0].astype(np.uint8)]
     else:
-        image = _whole_numbers(bands, valid, raster).astype(chosen.dtype, copy=False)
+        white = white_of(raster, chosen)
+        image = _whole_numbers(bands, valid, raster, white).astype(chosen.dtype, copy=False)
     if valid is not None and not valid.all():
         image = np.where(valid[..., None], image, np.zeros((), image.dtype))
     return _interleaved(image), valid
@@ -157,9 +164,46 @@ def _empty(nodata: Array | None, bands: Array) -> Array:
     return empty
 
 
-def _whole_numbers(image: Array, valid: Array | None, raster: Raster) -> Array:
-    if image.dtype in (np.uint8, np.uint16):
+def white_of(raster: Raster, chosen: Layout) -> float | None:
+    """The value of a raster's deep colours that is white; None if it has none.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    if len(chosen.bands) != len(COLOURS) or chosen.dtype == np.uint8:
+        return None
+    return _white_of_file(raster.path, raster.path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)  # a training reads many windows of each file
+def _white_of_file(path: Path, _changed: int) -> float | None:
+    with closing(Raster(path)) as raster:
+        return _deep_colours.white_of(_sample(raster, layout(raster)))
+
+
+def _sample(raster: Raster, chosen: Layout) -> Array:
+    """`(n, bands)` values of windows in even steps over the raster, where it has data."""
+    parts = []
+    rows, columns = (_steps(side) for side in (raster.grid.rows, raster.grid.columns))
+    for slices in ((down, across) for down in rows for across in columns):
+        bands = np.moveaxis(raster.read(chosen.bands, slices), 0, -1)
+        valid = _valid(raster, chosen, bands, slices)
+        parts.append(bands.reshape(-1, bands.shape[-1]) if valid is None else bands[valid])
+    return np.concatenate(parts)
+
+
+def _steps(side: int) -> list[slice]:
+    if side <= _SAMPLES * _SAMPLE_PX:
+        return [slice(0, side)]
+    starts = np.linspace(0, side - _SAMPLE_PX, _SAMPLES).round().astype(int).tolist()
+    return [slice(start, start + _SAMPLE_PX) for start in starts]
+
+
+def _whole_numbers(image: Array, valid: Array | None, raster: Raster, white: float | None) -> Array:
+    if image.dtype == np.uint8:
         return image
+    if image.dtype == np.uint16 or (image.dtype.kind == "f" and white is not None):
+        return image if white is None else _deep_colours.filled(image, white)
     if image.dtype.kind == "f":
         return hundredths_of_kelvin(image, valid)
     inside = image if valid is None else image[valid]
@@ -168,7 +212,8 @@ def _whole_numbers(image: Array, valid: Array | None, raster: Raster) -> Array:
             f"{raster.path}: numbers from 0 to 65,535 were needed. Received: {inside.min()} to "
             f"{inside.max()}. Export it in 8 or 16 bits, or as temperatures in floating point."
         )
-    return np.clip(image, 0, 65535)
+    image = np.clip(image, 0, 65535)
+    return image if white is None else _deep_colours.filled(image, white)
 
 
 def hundredths_of_kelvin(values: Array, valid: Array | None = None) -> Array:

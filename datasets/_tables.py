@@ -1,5 +1,6 @@
 """CSV files of labels, read row by row, so that a mistake is told with its line."""
 
+import codecs
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from math import isfinite
 from pathlib import Path
 
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,19 @@ def headings(path: Path) -> list[str]:
             return [name.strip() for name in next(csv.reader([first], delimiter=_mark(first)), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
+
+
+def encoding_trouble(path: Path) -> str:
+    """What is wrong with a text file's encoding, to go on after its name; "" if it is UTF-8."""
+    try:
+        content = path.read_bytes()
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        kind = "is in UTF-16" if content[:2] in _UTF16 else "isn't in UTF-8"
+        return f"{kind}: save it as CSV in UTF-8"
+    except OSError as error:
+        return f"can't be read ({(error.strerror or str(error)).lower()})"
+    return ""
 
 
 def _mark(heading: str) -> str:

@@ -98,6 +98,7 @@ class AnimalSet:
         failures: what could not be used, by the picture's name or the row, with the reason.
         notes: what was odd or is missing, a sentence each.
         radius_px: that boxes have where they stand for points; None for real boxes.
+        rates: frames a second of the groups whose files say it.
 
     Raises:
         DataError: if two frames have one name.
@@ -111,6 +112,7 @@ class AnimalSet:
     failures: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     radius_px: float | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [frame.name for frame in self.frames]
@@ -281,13 +283,17 @@ def _recognised(path: Path) -> Kind | None:
 
 
 def _tables_said(root: Path) -> str:
-    """The columns of a CSV file that lies there, and what these lack."""
-    from fieldsight.datasets import _picture_tables, box_csv, point_csv
+    """What is wrong with a CSV file that lies there: its encoding, or the columns it lacks."""
+    from fieldsight.datasets import _picture_tables, _tables, box_csv, point_csv
 
     tables = sorted(root.glob("*.csv")) if root.is_dir() else [root]
     tables = [path for path in tables if path.suffix.lower() == ".csv"]
     if not tables:
         return ""
+    for path in tables:
+        trouble = _tables.encoding_trouble(path)
+        if trouble:
+            return f": {path.name} {trouble}"
     names = _picture_tables.headings(tables[0])
     lacks = [_picture_tables.missing(names, form) for form in (box_csv.FORM, point_csv.FORM)]
     least = min(lacks, key=len)

@@ -82,9 +82,11 @@ def load(folder: Path, *, one_based: bool = True) -> AnimalSet:
         )
     sides = {frame.name: side for frame in frames
              if (side := _side(frame.name, folder)) is not None}  # fmt: skip
+    rates = {each.name: each.rate for each in read if each.rate}
     return AnimalSet(
-        frames, classes, "mot", folder.name, sides or None, diary.failures, diary.sentences()
-    )
+        frames, classes, "mot", folder.name, sides or None, diary.failures, diary.sentences(),
+        rates=rates,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Sequence:
     name: str
     pictures: Mapping[int, Path]
     marks: Mapping[int, list[Mark]]
+    rate: float | None = None
 
 
 def info(sequence: Path) -> Mapping[str, str]:
@@ -102,6 +105,12 @@ def info(sequence: Path) -> Mapping[str, str]:
         return dict(parser["Sequence"]) if "Sequence" in parser else {}
     except (configparser.Error, UnicodeDecodeError):
         return {}
+
+
+def rate(sequence: Path) -> float | None:
+    """Frames a second, as seqinfo.ini says; None where it doesn't."""
+    said = info(sequence).get("framerate", "")
+    return (float(said) or None) if re.fullmatch(r"\d+(\.\d+)?", said) else None
 
 
 def frames_folder(sequence: Path) -> Path:
@@ -175,7 +184,7 @@ def _sequence(path: Path, root: Path, one_based: bool, diary: Diary) -> _Sequenc
                    f"{len(absent)} frames, the first {min(absent)}. Copy them.")  # fmt: skip
     if absent and not marks:
         return None  # numbers that don't fit tell nothing about the pictures that are there
-    return _Sequence(name, pictures, marks)
+    return _Sequence(name, pictures, marks, rate(path))
 
 
 def _labels(path: Path) -> Mapping[int, str] | None:

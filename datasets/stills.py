@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from fieldsight.datasets import _raster_pictures
+from fieldsight.datasets import _deep_colours, _raster_pictures
 from fieldsight.datasets.box_forms import turned
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.pictures import LARGEST_PIXELS, TRANSPOSED, opened, orientation_of
@@ -25,6 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", "
 TIFFS = (".tif", ".tiff")
 Slices = tuple[slice, slice]
 
+_SAMPLES = 1_000_000  # values that tell a picture's white
 _CAMERA = (0x010F, 0x0110)  # EXIF: who made the camera, and its model
 _GREY = ("L", "1", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
@@ -99,7 +100,8 @@ def read(path: str | os.PathLike[str], slices: Slices | None = None, *, page: in
     """A picture as it is displayed.
 
     EXIF orientation is applied; CMYK, YCbCr and palettes become RGB; what is transparent becomes
-    black; floating-point grey is temperature, and becomes hundredths of a kelvin.
+    black; floating-point grey is temperature, and becomes hundredths of a kelvin. Colours of 16
+    bits that leave the upper ones empty, and those in floating point, are scaled to fill 16.
 
     Args:
         path: the file.
@@ -222,6 +224,9 @@ def _deep_png(path: Path) -> Array:
             f"{' '.join(str(error).split())[:200]}. Copy or export it again."
         ) from error
     colours = bands[..., :3] if bands.shape[-1] == 3 else _on_black(bands[..., :3], bands[..., 3:])
+    step = max(1, int((colours.size / _SAMPLES) ** 0.5))
+    white = _deep_colours.white_of(colours[::step, ::step].reshape(-1, 3))
+    colours = colours if white is None else _deep_colours.filled(colours, white)
     return _upright(colours, orientation)
 
 

@@ -145,8 +145,7 @@ def _by_yaml(file: Path) -> _Plan:
     pictures: dict[Path, Side | None] = {}
     failures: dict[str, str] = {}
     for side in _SIDES:
-        places = content.get(side) or (content.get("valid") if side == "val" else None) or []
-        for place in [places] if isinstance(places, str) else places:
+        for place in _places(content, side, file):
             found = _listed(str(place), base, root)
             if not found:
                 failures[f"{file.name}, {side}"] = (
@@ -158,6 +157,18 @@ def _by_yaml(file: Path) -> _Plan:
     if pictures:  # an export may lay them beside data.yaml's folder
         root = Path(os.path.commonpath([root, *(picture.parent for picture in pictures)]))
     return _Plan(root, pictures, _names(content, file), failures)
+
+
+def _places(content: Mapping[str, Any], side: Side, file: Path) -> list[str]:
+    """The folders and lists of pictures that data.yaml says a side has."""
+    said = content.get(side) or (content.get("valid") if side == "val" else None) or []
+    places = said if isinstance(said, list) else [said]
+    if not all(isinstance(each, str) for each in places):
+        raise DataError(
+            f"{file}: a folder of pictures, or a list of folders, was needed for {side}. Received: "
+            f"{said!r:.80}. Correct it."
+        )
+    return places
 
 
 def _content(file: Path) -> Mapping[str, Any]:
@@ -179,8 +190,10 @@ def _content(file: Path) -> Mapping[str, Any]:
 
 def _names(content: Mapping[str, Any], file: Path) -> dict[int, str]:
     said = content["names"]
-    pairs = said.items() if isinstance(said, dict) else enumerate(said)
     try:
+        if not isinstance(said, list | dict):
+            raise TypeError("neither a list nor by numbers")
+        pairs = said.items() if isinstance(said, dict) else enumerate(said)
         names = {int(number): str(name) for number, name in pairs}
     except (TypeError, ValueError) as error:
         raise DataError(

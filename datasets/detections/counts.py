@@ -27,6 +27,7 @@ TRACK_COLUMNS = ("source", "track", "class", "first_frame", "last_frame", "frame
                  "simulated")  # fmt: skip
 EVERY = "(all pictures)"
 CHECK = "to be checked by a person"
+UNREAD = "it can't be read: failures.csv says why"
 
 # From the class, whether it is of tracks, and the count, to its interval; None where there is none.
 Interval = Callable[[str, bool, int], tuple[float, float] | None]
@@ -84,7 +85,7 @@ class Count:
         source: its name; "(all pictures)" for the sum over single pictures.
         kind: of the source.
         label: the class.
-        count: how many.
+        count: how many; None where nothing of it could be looked at.
         low: where the interval begins; None without one.
         high: where it ends.
         by: "tracks" or "pictures".
@@ -96,7 +97,7 @@ class Count:
     source: str
     kind: str
     label: str
-    count: int
+    count: int | None
     low: float | None
     high: float | None
     by: str
@@ -136,21 +137,25 @@ def _of(
     number: int,
     interval: Interval | None,
 ) -> Count:
-    reach = interval(label, source.in_time, number) if interval else None
+    known = bool(views)  # nothing found isn't nothing looked at
+    reach = interval(label, source.in_time, number) if interval and known else None
     low, high = reach or (None, None)
     failed = sum(
         name == source.name or name.startswith(f"{source.name}/") for name in answer.failures
     )
-    note = CHECK_PEOPLE if label in answer.people else ""
-    return Count(source.name, source.kind, label, number, low, high,
+    note = UNREAD if not known else CHECK_PEOPLE if label in answer.people else ""
+    return Count(source.name, source.kind, label, number if known else None, low, high,
                  "tracks" if source.in_time else "pictures", len(views), failed, note)  # fmt: skip
 
 
 def _sum(counts: Sequence[Count], label: str) -> Count:
     alone = [one for one in counts if one.by == "pictures" and one.label == label]
-    notes = [OVERLAP, *dict.fromkeys(one.note for one in alone if one.note)]
-    return Count(EVERY, "pictures", label, sum(one.count for one in alone), None, None, "pictures",
-                 sum(one.frames for one in alone), sum(one.failed for one in alone),
+    unread = sum(one.count is None for one in alone)
+    notes = [OVERLAP, *dict.fromkeys(one.note for one in alone if one.note not in ("", UNREAD))]
+    if unread:
+        notes.append(f"without those that can't be read: {unread}")
+    return Count(EVERY, "pictures", label, sum(one.count or 0 for one in alone), None, None,
+                 "pictures", sum(one.frames for one in alone), sum(one.failed for one in alone),
                  "; ".join(notes))  # fmt: skip
 
 
@@ -161,8 +166,8 @@ def write(path: Path, counts: Sequence[Count], answer: Answer) -> None:
         OSError: if it can't be written.
     """
     _write(path, COLUMNS, [
-        (one.source, one.kind, one.label, one.count, _short(one.low), _short(one.high), one.by,
-         one.frames, one.failed, one.note)
+        (one.source, one.kind, one.label, "" if one.count is None else one.count,
+         _short(one.low), _short(one.high), one.by, one.frames, one.failed, one.note)
         for one in counts
     ], answer)  # fmt: skip
 

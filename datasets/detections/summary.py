@@ -21,7 +21,7 @@ def content(
         counted: how many.
         files: what each file is, by its name.
     """
-    people = sum(one.count for one in counted
+    people = sum(one.count or 0 for one in counted
                  if one.label in answer.people and one.source != counts.EVERY)  # fmt: skip
     notes = list(answer.notes)
     alone = [source for source in answer.sources if not source.in_time]

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from fieldsight.datasets import _raster_pictures
+from fieldsight.datasets import _deep_colours, _raster_pictures
 from fieldsight.datasets.grids import Grid
 from fieldsight.datasets.sample import Array
 from fieldsight.datasets.scenes._rasters import Raster
@@ -19,6 +19,10 @@ Slices = tuple[slice, slice]
 
 class Mosaic:
     """A raster as pictures have it: one channel or three. A source of `core.windows`.
+
+    Colours of 16 bits that fill them are as they are. Those that leave the upper ones empty, such
+    as reflectance times 10,000, and those in floating point, such as parts of 1, are scaled to 16
+    bits, by one factor for all windows.
 
     Attributes:
         path: the file.
@@ -62,6 +66,14 @@ class Mosaic:
         """Both at once, which reads nothing twice."""
         image, valid = _raster_pictures.read(self._raster, self._layout, slices)
         return image, np.ones(image.shape[:2], bool) if valid is None else valid
+
+    def brightened(self) -> str:
+        """What is to be told of colours that were brightened; "" if they weren't.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        return _deep_colours.said(_raster_pictures.white_of(self._raster, self._layout))
 
     def some(self, *, count: int = 8, side: int = 512) -> Iterator[Array]:
         """Yield windows in even steps over the raster, where it has data: to scale it by.

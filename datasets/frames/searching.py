@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from fieldsight.datasets import birdsai, mot, stills
+from fieldsight.datasets import _walking, birdsai, mot, stills
 from fieldsight.datasets.errors import DataError, DatasetNotFoundError
 from fieldsight.datasets.frames import videos
 from fieldsight.datasets.frames.inputs import Input, Inputs, Kind, Shot
@@ -20,6 +20,8 @@ LEAST = 3  # pictures that make a sequence
 STEP_AT_MOST = 30  # by which a sequence's numbers count on: a frame a second
 BY_WINDOWS = 60_000_000  # pixels of a TIFF without a place that is read by windows all the same
 AHEAD = 4  # frames that are read before they are asked for
+OWN = "detections.coco.json"  # what `predict` writes beside the folders of what it draws
+DRAWN = ("pictures", "videos")
 
 _NUMBERED = re.compile(r"^(.*?)(\d+)$")
 # What cameras call the pictures that they take one by one; programs write frames in lower case.
@@ -39,6 +41,9 @@ def find(
     DJI_0007); MOTChallenge's and BIRDSAI's folders are. A GeoTIFF with a place on the map is an
     orthomosaic, and so is a TIFF of more than 60 million pixels.
 
+    A file is taken once, whatever links lead to it; what `predict` has drawn is left out. Names are
+    paths within what was asked for; where two would be alike, within the folder above all of it.
+
     Args:
         paths: pictures, videos, GeoTIFFs, folders with all that lies below them.
         frames_per_second: of sequences whose files don't say.
@@ -47,18 +52,12 @@ def find(
     Raises:
         DatasetNotFoundError: if nothing is there that could be an input.
     """
-    search = _Search(frames_per_second, sequences)
     given = [Path(path).expanduser() for path in paths]
-    for path in given:
-        if path.is_dir():
-            search.folder(path)
-        elif path.exists():
-            search.file(path, path.name, asked=True)
-        else:
-            search.failures[str(path)] = (
-                f"{path}: a picture, a video or a folder was needed. Received: no such file. "
-                "Check its name."
-            )
+    search = _Search(frames_per_second, sequences)
+    search.all(given)
+    if search.twice and (above := _above(given)):
+        search = _Search(frames_per_second, sequences, above)
+        search.all(given)
     if not search.items:
         raise DatasetNotFoundError(
             f"{', '.join(map(str, given)) or 'no path'}: pictures, videos or GeoTIFFs were needed. "
@@ -69,19 +68,71 @@ def find(
     return Inputs(tuple(items), search.failures, tuple(search.notes))
 
 
+def _above(paths: Sequence[Path]) -> Path | None:
+    """The folder above all paths; None if there is none, as on two drives."""
+    try:
+        found = Path(os.path.commonpath([os.path.normpath(path.absolute()) for path in paths]))
+    except ValueError:
+        return None
+    return found if found.is_dir() else found.parent
+
+
 @dataclass
 class _Search:
     frames_per_second: float | None
     sequences: bool | None
+    above: Path | None = None  # that names are paths within; None for what was asked for
     items: list[Input] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    twice: bool = False  # whether two files would have had one name
+    _drawn: int = 0  # folders
+    _walked: set[str] = field(default_factory=set)  # real folders
+    _seen: set[str] = field(default_factory=set)  # real files and sequences' folders
+
+    def all(self, given: Sequence[Path]) -> None:
+        """Take what lies at some paths, of folders first: a sequence is to keep its frames."""
+        for path in sorted(given, key=lambda path: not path.is_dir()):
+            if path.is_dir():
+                self.folder(path)
+            elif path.exists():
+                name = self._within(path) if self.above else path.name
+                if self._is_new(path):
+                    self.file(path, name, asked=True)
+            else:
+                self.failures[str(path)] = (
+                    f"{path}: a picture, a video or a folder was needed. Received: no such file. "
+                    "Check its name."
+                )
+        if self._drawn:
+            self.notes.append(
+                "folders of pictures or videos that an earlier answer drew are left out: "
+                f"{self._drawn}"
+            )
+
+    def _within(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.above)).as_posix()
+
+    def _inner(self, path: Path, root: Path) -> str:
+        """A path within what was asked for; its own name if it is that."""
+        inner = self._within(path) if self.above else path.relative_to(root).as_posix()
+        return path.absolute().name if inner == "." else inner
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether a file, or a sequence's folder, wasn't taken yet, whatever led to it."""
+        real = os.path.realpath(path)
+        if real in self._seen:
+            return False
+        self._seen.add(real)
+        return True
 
     def add(self, item: Input) -> None:
         taken = {each.name for each in self.items}
-        name, number = item.name, 2
+        path, name, number = Path(item.name), item.name, 2
         while name in taken:
-            name, number = f"{item.name}-{number}", number + 1
+            self.twice = True
+            last = f"{path.stem}-{number}{path.suffix}"
+            name, number = path.with_name(last).as_posix(), number + 1
         if name != item.name:
             item = Input(name, item.kind, item.path, item.frames_per_second, item.count,
                          item.shots, item.names, item.failures)  # fmt: skip
@@ -99,27 +150,31 @@ class _Search:
                 # Whatever its name says, it may be a video.
                 self.add(videos.video(path, name))
         except DataError as error:
+            self.twice |= name in self.failures
             self.failures[name] = str(error)
 
     def folder(self, root: Path) -> None:
         """Take all that lies in a folder and below it."""
-        done: set[Path] = set()
         for sequence in mot.sequences(root):
             place = mot.frames_folder(sequence)
-            said = mot.info(sequence).get("framerate", "")
-            rate = float(said) if re.fullmatch(r"\d+(\.\d+)?", said) else self.frames_per_second
-            self._sequence(_inner(sequence, root), place, mot.numbered(place), rate or None)
-            done.add(place)
+            rate = mot.rate(sequence) or self.frames_per_second
+            if self._is_new(place):
+                self._sequence(self._inner(sequence, root), place, mot.numbered(place), rate)
         for part in birdsai.parts(root):
             for place in sorted(each for each in (part / "images").iterdir() if each.is_dir()):
-                self._sequence(_inner(place, root), place, mot.numbered(place),
-                               self.frames_per_second)  # fmt: skip
-                done.add(place)
-        for current, folders, names in os.walk(root, followlinks=True):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            if Path(current) not in done:
-                shown = sorted(name for name in names if not name.startswith("."))
-                self._flat(Path(current), shown, root)
+                if self._is_new(place):
+                    self._sequence(self._inner(place, root), place, mot.numbered(place),
+                                   self.frames_per_second)  # fmt: skip
+        for current, names in _walking.walk(root, walked=self._walked, leave=self._is_drawn):
+            if os.path.realpath(current) not in self._seen:
+                self._flat(current, [name for name in names if self._is_new(current / name)], root)
+
+    def _is_drawn(self, folder: Path, name: str) -> bool:
+        """Whether a folder holds what `predict` drew: looked at again, all would count twice."""
+        drawn = name in DRAWN and (folder / OWN).is_file()
+        if drawn:
+            self._drawn += 1
+        return drawn
 
     def _flat(self, folder: Path, names: Sequence[str], root: Path) -> None:
         """Take the files of one folder."""
@@ -135,14 +190,14 @@ class _Search:
         whole = [key for key, series in members.items() if self._is_sequence(key[0], series)]
         for key in whole:
             series = dict(sorted(members[key].items()))
-            name = _inner(folder, root)
+            name = self._inner(folder, root)
             if len(whole) > 1 or len(series) < len(pictures):
                 name = f"{name}/{key[0].rstrip('_-. ') or 'frames'}"
             self._sequence(name, folder, series, self.frames_per_second)
             taken |= {path.name for path in series.values()}
         for name in names:
             if name not in taken:
-                self.file(folder / name, (folder / name).relative_to(root).as_posix())
+                self.file(folder / name, self._inner(folder / name, root))
 
     def _is_sequence(self, prefix: str, series: Mapping[int, Path]) -> bool:
         if self.sequences is False or len(series) < LEAST:
@@ -178,12 +233,6 @@ class _Search:
             self.notes.append(f"{name}: of the frames {numbers[0]} to {numbers[-1]}, {gaps} aren't "
                               "there")  # fmt: skip
         self.add(sequence(name, place, pictures, rate))
-
-
-def _inner(folder: Path, root: Path) -> str:
-    """A folder's name within what was asked for; its own name if it is that."""
-    inner = folder.relative_to(root).as_posix()
-    return folder.absolute().name if inner == "." else inner
 
 
 def sequence(

@@ -41,7 +41,8 @@ class Train:
     radius_px: float = 16.0
     """Of data whose marks are points: half the side of the boxes that stand for them."""
     frames_per_second: float | None = None
-    """Of the sequences in --data, for false alarms an hour; left out: 6 if simulated, else 30."""
+    """Of the sequences in --data, for false alarms an hour; left out: as seqinfo.ini says, else 6
+    if simulated, else 30."""
     cache: Path | None = None
     """The folder for simulated flights, kept between runs; left out: beside the run."""
     epochs: float = 1.0
@@ -76,7 +77,8 @@ class Evaluate:
     radius_px: float = 16.0
     """Of data whose marks are points: half the side of the boxes that stand for them."""
     frames_per_second: float | None = None
-    """Of the sequences, for false alarms an hour; left out: 6 if simulated, else 30."""
+    """Of the sequences, for false alarms an hour; left out: as seqinfo.ini says, else 6 if
+    simulated, else 30."""
     false_alarms_per_hour: float = 10.0
     """The budget, by which validation chose the operating point."""
     polarity: Polarity = "auto"

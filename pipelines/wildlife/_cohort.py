@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,11 +50,13 @@ class Unit:
         name: the group's, or the picture's.
         group: the flight or folder, which lies on one side (W-1).
         frames: in their order.
+        frames_per_second: of a sequence; None where nobody says.
     """
 
     name: str
     group: str
     frames: tuple[Frame, ...]
+    frames_per_second: float | None = None
 
     def shots(self, failures: dict[str, str] | None = None) -> Iterator[Shot]:
         """Its frames as they are read; what can't be read is left out and told."""
@@ -208,7 +211,7 @@ def _made(
     name: str = "",
     folder: Path | None = None,
 ) -> Cohort:
-    units = [units_of(found, found.take(side)) for side in sides]
+    units = [units_of(found, found.take(side), frames_per_second) for side in sides]
     for side, members in zip(("train", "validate", "test"), units, strict=True):
         if not members:
             raise CommandError(
@@ -234,7 +237,7 @@ def _made(
 
 
 def rate_of(found: AnimalSet, given: float | None) -> float:
-    """Frames a second of a set's sequences.
+    """Frames a second of a set's sequences whose files don't say: the median of those that do.
 
     Raises:
         CommandError: if the one that is given isn't above 0.
@@ -245,6 +248,8 @@ def rate_of(found: AnimalSet, given: float | None) -> float:
         return given
     from fieldsight.datasets.simulated import wildlife
 
+    if found.rates:
+        return statistics.median_high(found.rates.values())
     return wildlife.RATE_HZ if found.simulated else RATE_HZ
 
 
@@ -252,23 +257,36 @@ def assumed_rate(found: AnimalSet, given: float | None) -> str | None:
     """What is to be told where nobody says how fast a set's sequences follow; else None."""
     if given is not None or found.simulated or found.kind not in IN_TIME:
         return None
+    unsaid = sorted({frame.group for frame in found.frames} - set(found.rates))
+    if not unsaid:
+        return None
+    of = f" of {len(unsaid)} sequences, such as {unsaid[0]}," if found.rates else ""
     return (
-        f"nobody says how fast the frames follow: {RATE_HZ:g} a second are assumed, by which false "
-        "alarms an hour are told; --frames-per-second says it"
+        f"nobody says how fast the frames{of} follow: {rate_of(found, None):g} a second are "
+        "assumed, by which false alarms an hour are told; --frames-per-second says it"
     )
 
 
-def units_of(found: AnimalSet, frames: Iterable[Frame]) -> tuple[Unit, ...]:
-    """Frames by sequence, in their order; pictures that are none, one by one."""
+def units_of(
+    found: AnimalSet, frames: Iterable[Frame], frames_per_second: float | None = None
+) -> tuple[Unit, ...]:
+    """Frames by sequence, in their order; pictures that are none, one by one.
+
+    Args:
+        found: the set that they are of.
+        frames: of it.
+        frames_per_second: that somebody gave, which goes before what files say.
+    """
     if found.kind not in IN_TIME:
         return tuple(Unit(frame.name, frame.group, (frame,)) for frame in frames)
     members: dict[str, list[Frame]] = {}
     for frame in frames:
         members.setdefault(frame.group, []).append(frame)
     return tuple(
-        Unit(group, group, tuple(sorted(each, key=lambda frame: (frame.index, frame.name))))
+        Unit(group, group, tuple(sorted(each, key=lambda frame: (frame.index, frame.name))),
+             frames_per_second or found.rates.get(group))
         for group, each in members.items()
-    )
+    )  # fmt: skip
 
 
 def are_thermal(frames: Sequence[Frame]) -> bool:

@@ -123,7 +123,7 @@ def follow_all(
                 shots,
                 kinds,
                 threshold=threshold,
-                frames_per_second=frames_per_second,
+                frames_per_second=one.unit.frames_per_second or frames_per_second,
             )
         )
     return truths, followed
@@ -151,7 +151,7 @@ def choose(
         finder: of which `least` is `LEAST`; its threshold isn't used.
         units: of validation.
         kinds: of each label.
-        frames_per_second: of sequences.
+        frames_per_second: of sequences that don't say it.
         near_px: distance of centres up to which an object is found.
         progress: told how far it is.
     """
@@ -230,7 +230,7 @@ def compare(
         units: the pictures.
         of: the set that they are of.
         chosen: by validation.
-        frames_per_second: of sequences.
+        frames_per_second: of sequences that don't say it.
         per_hour: false alarms, by which validation chooses the operating point.
         progress: told how far it is.
 

@@ -34,8 +34,8 @@ def evaluate(settings: Evaluate) -> int:
     found = animals.load(settings.data, radius_px=settings.radius_px)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    units = _cohort.units_of(found, _of_part(found, settings.part))
     rate = _cohort.rate_of(found, settings.frames_per_second)
+    units = _cohort.units_of(found, _of_part(found, settings.part), settings.frames_per_second)
     timed = found.kind in _cohort.IN_TIME
     if assumed := _cohort.assumed_rate(found, settings.frames_per_second):
         print(f"note: {assumed}", file=sys.stderr)

@@ -128,9 +128,12 @@ def lines(counted: Sequence[counts.Count], answer: Answer) -> list[str]:
     for source in answer.sources:
         found = [f"{one.count} {one.label}" for one in counted
                  if one.source == source.name and one.count]  # fmt: skip
+        if not answer.by_source[source.name]:
+            said.append(f"{source.name}: can't be read")
+            continue
         by = "by tracks" if source.in_time else "one by one"
         said.append(f"{source.name}: {', '.join(found) or 'nothing found'} ({by})")
-    people = sum(one.count for one in counted
+    people = sum(one.count or 0 for one in counted
                  if one.label in answer.people and one.source != counts.EVERY)  # fmt: skip
     if people:
         said.append(f"{people} people to be checked by a person: {PEOPLE}")

@@ -258,7 +258,7 @@ def _card(
         "one channel, thermal, of a whole sequence in one scale: the median of its ground at 127, "
         "hot bright, by fieldsight.datasets.thermal from its first frames of 8, 14 or 16 bits"
         if cohort.thermal
-        else "red, green, blue as displayed; of 16 bits the upper 8"
+        else "red, green, blue as displayed; of 16 bits, which are filled first, the upper 8"
     )
     return Card(
         name=model_name("wildlife", cohort.name),

@@ -383,6 +383,13 @@ def test_yolo_finds_pictures_as_exports_name_them(tmp_path: Path, yaml: str) -> 
     assert found.classes == ("zebra",)
 
 
+def test_yolo_takes_each_picture_once_where_a_link_leads_in_a_circle(tmp_path: Path) -> None:
+    write_yolo(tmp_path, "0 0.5 0.5 0.5 0.5\n", "train: images/train\nnames: [a]\n")
+    there = len(animals.load(tmp_path))
+    (tmp_path / "images" / "train" / "loop").symlink_to("..")
+    assert len(animals.load(tmp_path)) == there
+
+
 def test_yolo_without_yaml_takes_names_from_classes_txt(tmp_path: Path) -> None:
     write_yolo(tmp_path, "1 0.5 0.5 0.5 0.5\n", None)
     assert animals.load(tmp_path).classes == ("class_1",)
@@ -427,6 +434,12 @@ def test_yolo_text_files_without_picture_are_told(tmp_path: Path) -> None:
         ("train: images/train\n", "names of the classes, and the folders train, val, test"),
         ("train: images/train\nnc: 3\nnames: [a]\n", "Received: 1 names, nc 3"),
         ("train: nowhere\nnames: [a]\n", "Received: 0 pictures"),
+        ("train: images/train\nnames:\n", "names as a list, or by whole numbers"),
+        ("train: images/train\nnames: 5\n", "Received: 5. Correct them"),
+        ("train: images/train\nnames: true\n", "Received: True. Correct them"),
+        ("train: images/train\nnames: waterfowl\n", "Received: 'waterfowl'. Correct them"),
+        ("train: 5\nnames: [a]\n", "was needed for train. Received: 5."),
+        ("train: {a: b}\nnames: [a]\n", "was needed for train. Received: {'a': 'b'}."),
     ],
 )
 def test_a_bad_data_yaml_is_told(tmp_path: Path, yaml: str, message: str) -> None:
@@ -612,6 +625,29 @@ def test_a_bad_mot_row_is_told(tmp_path: Path, row: str, message: str) -> None:
     assert boxes(found, "S/img1/000001.jpg") == [[0, 0, 10, 20]]
 
 
+def test_mot_rates_are_those_of_seqinfo(tmp_path: Path) -> None:
+    for name, said in (("A", "frameRate=12.5"), ("B", "frameRate=0"), ("C", "seqLength=3")):
+        write_mot(tmp_path / name, "1,4,1,1,10,20,1,1,1\n")
+        (tmp_path / name / "seqinfo.ini").write_text(f"[Sequence]\n{said}\n")
+    assert animals.load(tmp_path).rates == {"A": 12.5}
+
+
+def test_a_track_twice_in_a_frame_is_told_and_the_first_box_is_kept(tmp_path: Path) -> None:
+    # The second frame may have it again, and so may tracks that aren't considered.
+    rows = "1,4,1,1,10,20,1,1,1\n1,4,31,1,10,20,1,1,1\n2,4,1,1,10,20,1,1,1\n1,4,1,1,9,9,0,1,1\n"
+    write_mot(tmp_path / "A", rows)
+    write_mot(tmp_path / "B", "1,4,1,1,10,20,1,1,1\n")
+    found = animals.load(tmp_path)
+    assert {name: frame.tracks.tolist() for frame in found.frames
+            if len(frame.tracks) and (name := frame.name)} == {
+        "A/img1/000001.jpg": [4], "A/img1/000002.jpg": [4], "B/img1/000001.jpg": [4],
+    }  # fmt: skip
+    assert boxes(found, "A/img1/000001.jpg") == [[0, 0, 10, 20]]
+    ((where, reason),) = found.failures.items()
+    assert where == "A/gt/gt.txt, line 2"
+    assert "Received: 4, as in A/gt/gt.txt, line 1" in reason
+
+
 def test_mot_rows_and_sequences_without_pictures_are_told(tmp_path: Path) -> None:
     write_mot(tmp_path / "A", "1,4,1,1,10,20,1,1,1\n9,4,1,1,10,20,1,1,1\n")
     (tmp_path / "B").mkdir()
@@ -641,6 +677,18 @@ def test_a_table_of_another_form_is_told_by_what_it_lacks(tmp_path: Path) -> Non
     (tmp_path / "parsed_annotations.csv").write_text(",label,species,x,y\n0,Ibis,Ibis,12.5,8.25\n")
     with pytest.raises(DatasetNotFoundError, match=r"parsed_annotations.csv has no column image_p"):
         animals.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("latin-1", "boxes.csv isn't in UTF-8"), ("utf-16", "boxes.csv is in UTF-16")],
+)
+def test_a_table_that_isnt_in_utf_8_is_told(tmp_path: Path, encoding: str, message: str) -> None:
+    text = "image_path,xmin,ymin,xmax,ymax,label\na.jpg,1,1,9,9,élan\n"
+    (tmp_path / "boxes.csv").write_bytes(text.encode(encoding))
+    for path in (tmp_path, tmp_path / "boxes.csv"):
+        with pytest.raises(DataError, match=message):
+            animals.load(path)
 
 
 def test_a_published_split_that_tears_a_flight_apart_is_refused(tmp_path: Path) -> None:

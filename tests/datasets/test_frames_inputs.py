@@ -101,6 +101,41 @@ def test_frames_of_a_sequence_without_a_rate_have_no_time(tmp_path: Path) -> Non
     assert [shot.time_s for shot in only([tmp_path]).frames()] == [None] * 3
 
 
+def test_what_predict_drew_is_no_input(tmp_path: Path) -> None:
+    # Once in a folder of its own, and once in that of the pictures.
+    for folder in ("in", "in/answers"):
+        grey(tmp_path / folder / "pictures" / "drawn.jpg")
+        (tmp_path / folder / "detections.coco.json").write_text("{}")
+    grey(tmp_path / "in" / "a.png")
+    grey(tmp_path / "in" / "other" / "pictures" / "b.png")
+    found = frames.find([tmp_path / "in"])
+    assert [item.name for item in found] == ["a.png", "other/pictures/b.png"]
+    (note,) = found.notes
+    assert note.endswith("that an earlier answer drew are left out: 2")
+
+
+def test_a_file_is_one_input_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    grey(tmp_path / "in" / "a.png")
+    grey(tmp_path / "in" / "sub" / "b.png")
+    grey(tmp_path / "beside" / "c.png")
+    (tmp_path / "in" / "sub" / "loop").symlink_to("..")
+    (tmp_path / "in" / "out2").symlink_to("../beside")
+    (tmp_path / "in" / "d.png").symlink_to("a.png")
+    (tmp_path / "in" / "out").symlink_to("../beside")
+    found = frames.find([tmp_path / "in", tmp_path / "in" / "a.png"])
+    assert [item.name for item in found] == ["a.png", "out/c.png", "sub/b.png"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        grey(tmp_path / folder / "x.png")
+        (tmp_path / folder / "broken.png").write_bytes(b"no picture")
+    found = frames.find([tmp_path / "a", tmp_path / "b" / "x.png", tmp_path / "b/broken.png"])
+    assert [item.name for item in found] == ["a/x.png", "b/x.png"]
+    assert sorted(found.failures) == ["a/broken.png", "b/broken.png"]
+    assert [item.name for item in frames.find([tmp_path / "a"])] == ["x.png"]
+
+
 def test_numbers_are_counted_and_not_spelled(tmp_path: Path) -> None:
     for number in (8, 9, 10, 11):
         grey(tmp_path / f"frame{number}.png")
@@ -170,11 +205,6 @@ def test_a_folder_with_all_kinds_gives_each(tmp_path: Path) -> None:
         "MOT": 25.0, "TrainReal/images/v": None, "night": None,
     }  # fmt: skip
     assert list(found.failures) == ["torn.jpg"]
-
-
-def test_two_inputs_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    paths = [grey(tmp_path / "a" / "x.jpg"), grey(tmp_path / "b" / "x.jpg")]
-    assert [item.name for item in frames.find(paths)] == ["x.jpg", "x.jpg-2"]
 
 
 def test_nothing_to_look_at_is_told(tmp_path: Path) -> None:
@@ -267,6 +297,30 @@ def test_some_windows_stand_for_a_mosaic(tmp_path: Path) -> None:
     assert [window.shape for window in windows] == [(16, 16, 1)] * 6
     assert len({int(window[0, 0, 0]) for window in windows}) == 6
     assert all(window.shape == (64, 96, 1) for window in whole)
+
+
+def test_colours_that_leave_their_range_empty_are_brightened_by_one_factor(tmp_path: Path) -> None:
+    # Reflectance times 10,000 of a picture of 8 bits that holds all of its values.
+    eight = np.random.default_rng(0).permutation(np.arange(3 * 32 * 32) % 256).reshape(3, 32, 32)
+    place: dict[str, Any] = {"crs": "EPSG:32736", "transform": Affine(0.1, 0, 5, 0, -0.1, 9)}
+    reflectance = (eight * 10).astype(np.uint16)
+    write_tiff(tmp_path / "whole.tif", (eight * 257).astype(np.uint16), **place)
+    write_tiff(tmp_path / "dim.tif", reflectance, **place)
+    write_tiff(tmp_path / "parts.tif", (eight / 255).astype(np.float32), **place)
+    grey = np.repeat(reflectance[:1], 3, axis=0)
+    write_tiff(tmp_path / "grey.tif", grey, **place)
+    window = (slice(0, 8), slice(0, 32))
+    seen, said = {}, {}
+    for name in ("whole", "dim", "parts", "grey"):
+        with frames.Mosaic(tmp_path / f"{name}.tif") as mosaic:
+            seen[name] = np.moveaxis(mosaic.read(window), -1, 0)
+            said[name] = mosaic.brightened()
+    np.testing.assert_array_equal(seen["whole"] >> 8, eight[:, :8])
+    np.testing.assert_array_equal(seen["parts"] >> 8, eight[:, :8])
+    assert np.abs((seen["dim"] >> 8).astype(int) - eight[:, :8]).max() <= 1
+    np.testing.assert_array_equal(seen["grey"], grey[:, :8])  # a thermal camera's, perhaps
+    assert [name for name in said if said[name]] == ["dim"]
+    assert "was taken for white" in said["dim"]
 
 
 def test_threads_read_one_mosaic_at_once(tmp_path: Path) -> None:

@@ -90,6 +90,23 @@ def test_colour_of_16_bits_isnt_cut_to_8(tmp_path: Path, driver: str) -> None:
     np.testing.assert_array_equal(stills.read(path), np.moveaxis(values, 0, -1))
 
 
+@pytest.mark.parametrize("driver", ["GTiff", "PNG"])
+def test_colour_that_leaves_its_16_bits_empty_is_scaled_to_them(
+    tmp_path: Path, driver: str
+) -> None:
+    # 12 bits, as cameras have them, in 16: white is 4,095.
+    values = np.full((3, 40, 30), 4095, np.uint16)
+    values[0, :20], values[1, :20], values[2, :20] = 0, 1024, 2048
+    write_raster(tmp_path / "a.tif", values)
+    path = tmp_path / "a.tif"
+    if driver == "PNG":
+        path = tmp_path / "a.png"
+        rasterio.shutil.copy(tmp_path / "a.tif", path, driver="PNG")
+    read = stills.read(path)
+    assert (read[0, 0] >> 8).tolist() == [0, 64, 128]
+    assert (read[39, 29] >> 8).tolist() == [255, 255, 255]
+
+
 @pytest.mark.parametrize("offset", [0.0, 273.15])
 def test_temperatures_become_hundredths_of_a_kelvin(tmp_path: Path, offset: float) -> None:
     celsius = np.full((1, 6, 5), 20.0, np.float32)

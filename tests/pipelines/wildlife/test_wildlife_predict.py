@@ -237,6 +237,25 @@ def test_pictures_are_counted_one_by_one_and_nothing_found_is_a_result(tmp_path:
     assert not (out / "detections.gpkg").exists()
 
 
+def test_what_cannot_be_read_has_no_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spotted(tmp_path / "in" / "a.png", (5, 5, 12, 9))
+    torn = spotted(tmp_path / "in" / "torn.jpg", (5, 5, 12, 9))
+    torn.write_bytes(torn.read_bytes()[:700])  # its header is whole
+    out = tmp_path / "out"
+    assert run(Request(inputs=[tmp_path / "in"], out=out, pictures=False)) == 1
+    by = {(row["source"], row["class"]): row for row in table(out / "counts.csv")}
+    assert by["torn.jpg", "elephant"]["count"] == ""
+    assert "can't be read" in by["torn.jpg", "elephant"]["note"]
+    assert by["(all pictures)", "elephant"]["count"] == "1"
+    assert by["(all pictures)", "elephant"]["failed_frames"] == "1"
+    assert "without those that can't be read: 1" in by["(all pictures)", "elephant"]["note"]
+    said = capsys.readouterr().out
+    assert "torn.jpg: can't be read\n" in said
+    assert "nothing found" not in said
+
+
 def test_a_mosaic_without_crs_is_not_placed_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +267,22 @@ def test_a_mosaic_without_crs_is_not_placed_and_says_so(
     assert run(Request(inputs=[tmp_path / "a.tif"], out=tmp_path / "out")) == 0
     assert not (tmp_path / "out/detections.gpkg").exists()
     assert (tmp_path / "out/detections.coco.json").exists()
+
+
+def test_a_mosaic_whose_crs_leads_nowhere_is_not_placed_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A survey's own grid: PROJ knows no way from it to the globe.
+    site = np.full((1, 100, 100), 30, np.uint8)
+    site[:, 10:14, 50:60] = 255
+    with rasterio.open(tmp_path / "site.tif", "w", driver="GTiff", height=100, width=100, count=1,
+                       dtype="uint8", crs='LOCAL_CS["dam",UNIT["metre",1]]',
+                       transform=Affine(1, 0, 5, 0, -1, 9)) as file:  # fmt: skip
+        file.write(site)
+    assert run(Request(inputs=[tmp_path / "site.tif"], out=tmp_path / "out")) == 0
+    assert table(tmp_path / "out/counts.csv")[0]["count"] == "1"
+    assert not (tmp_path / "out/detections.gpkg").exists()
+    assert "Received: dam." in capsys.readouterr().err
 
 
 def test_telemetry_with_a_gap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -273,6 +273,23 @@ def test_a_rate_that_nobody_says_is_told(flights: Path) -> None:
     assert _cohort.assumed_rate(found, 5.0) is None
 
 
+def test_a_rate_that_the_files_say_is_taken(flights: Path) -> None:
+    found = animals.load(flights)
+    first, *others = dict.fromkeys(frame.group for frame in found.frames)
+    frames = [dataclasses.replace(frame, simulated=False) for frame in found.frames]
+    said = dataclasses.replace(found, frames=tuple(frames), rates={first: 12.5})
+    rates = {unit.name: unit.frames_per_second for unit in _cohort.units_of(said, said.frames)}
+    assert rates == {first: 12.5, **dict.fromkeys(others)}
+    note = _cohort.assumed_rate(said, None) or ""
+    assert f"of {len(others)} sequences" in note
+    assert "12.5 a second are assumed" in note
+    every = dataclasses.replace(said, rates=dict.fromkeys(rates, 12.5))
+    assert _cohort.assumed_rate(every, None) is None
+    assert _cohort.rate_of(every, None) == 12.5
+    given = _cohort.units_of(every, every.frames, 5.0)
+    assert {unit.frames_per_second for unit in given} == {5.0}
+
+
 def test_windows_turn_and_mirror_marks_with_their_pictures(flights: Path) -> None:
     found = animals.load(flights)
     pictures = Pictures(_cohort.units_of(found, found.frames), _cohort.Eye(True))
