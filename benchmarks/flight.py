@@ -204,41 +204,46 @@ class _Kept:
 
 def compare(finding: Finding, what: str, pairs: int, unit: tuple[float, str]) -> None:
     """Report one kind of input beside the model alone, by Keras and by what `predict` takes."""
-    amount, word = unit
-    for name, alone in (
-        ("as Keras runs it", finding.by_keras),
-        (f"in the same runtime ({finding.run.choice})", finding.alone),
-    ):
-        both = _pairs.Counted(finding.ours), _pairs.Counted(alone)
-        ours, theirs = _pairs.interleaved(both[0].run, both[1].run, pairs, say=_say)
-        found = _pairs.ratio(ours, theirs)
-        computed = _pairs.ratio(both[0].seconds, both[1].seconds)
-        met = found.meets(1 / SPEED)
-        rate, other = amount / float(np.median(ours)), amount / float(np.median(theirs))
-        _pairs.report(
-            f"{what}, {finding.windows} windows, {finding.found} objects found, beside the model "
-            f"alone {name}",
-            [
-                ("from files to objects", f"{_pairs.spread(ours)}, {rate:.2f} {word}/s"),
-                ("the model alone", f"{_pairs.spread(theirs)}, {other:.2f} {word}/s; "
-                 f"{finding.pixels / float(np.median(theirs)):.1f} Mpixel/s computed"),
-                ("from files to objects / alone, seconds", str(found)),
-                ("from files to objects / alone, speed", f"{1 / found.median:.3f}"),
-                (f"at least {SPEED}", "met" if met else "not met"),
-                ("the same in the processor's seconds", str(computed)),
-            ],
-            {
-                "what": what, "alone": name, "windows": finding.windows, "objects": finding.found,
-                "ratio": found.median, "ratio_low": _pairs.number(found.low),
-                "ratio_high": _pairs.number(found.high), "pairs": found.pairs, "met": met,
-                "processor_ratio": computed.median, "rate": rate, "unit": word,
-                "seconds": ours, "alone_seconds": theirs,
-            },
-            figure=f"{what}: files to objects / the model alone {name}, seconds: {found}, so "
-            f"{1 / found.median:.3f} x its speed; in the processor's seconds {computed}; "
-            f"{rate:.2f} {word}/s",
-            data="simulated",
-        )  # fmt: skip
+    _beside(finding, what, pairs, unit, ("as Keras runs it", finding.by_keras))
+    same = f"in the same runtime ({finding.run.choice})"
+    _beside(finding, what, pairs, unit, (same, finding.alone))
+
+
+def _beside(
+    finding: Finding, what: str, pairs: int, unit: tuple[float, str],
+    named: tuple[str, Callable[[int], float]],
+) -> None:  # fmt: skip
+    (amount, word), (name, alone) = unit, named
+    both = _pairs.Counted(finding.ours), _pairs.Counted(alone)
+    ours, theirs = _pairs.interleaved(both[0].run, both[1].run, pairs, say=_say)
+    found = _pairs.ratio(ours, theirs)
+    computed = _pairs.ratio(both[0].seconds, both[1].seconds)
+    met = found.meets(1 / SPEED)
+    rate, other = amount / float(np.median(ours)), amount / float(np.median(theirs))
+    _pairs.report(
+        f"{what}, {finding.windows} windows, {finding.found} objects found, beside the model "
+        f"alone {name}",
+        [
+            ("from files to objects", f"{_pairs.spread(ours)}, {rate:.2f} {word}/s"),
+            ("the model alone", f"{_pairs.spread(theirs)}, {other:.2f} {word}/s; "
+             f"{finding.pixels / float(np.median(theirs)):.1f} Mpixel/s computed"),
+            ("from files to objects / alone, seconds", str(found)),
+            ("from files to objects / alone, speed", f"{1 / found.median:.3f}"),
+            (f"at least {SPEED}", "met" if met else "not met"),
+            ("the same in the processor's seconds", str(computed)),
+        ],
+        {
+            "what": what, "alone": name, "windows": finding.windows, "objects": finding.found,
+            "ratio": found.median, "ratio_low": _pairs.number(found.low),
+            "ratio_high": _pairs.number(found.high), "pairs": found.pairs, "met": met,
+            "processor_ratio": computed.median, "rate": rate, "unit": word,
+            "seconds": ours, "alone_seconds": theirs,
+        },
+        figure=f"{what}: files to objects / the model alone {name}, seconds: {found}, so "
+        f"{1 / found.median:.3f} x its speed; in the processor's seconds {computed}; "
+        f"{rate:.2f} {word}/s",
+        data="simulated",
+    )  # fmt: skip
 
 
 def frames_part(flight: Path, folder: Path, asked: argparse.Namespace) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -248,9 +247,7 @@ def map_rows(path: Path, window: int) -> dict[str, float]:
 def child(*words: object) -> dict[str, float]:
     """Run a part in a process of its own; what it found."""
     command = [sys.executable, __file__, *map(str, words)]
-    # Drawing the scene has set a cache of GDAL's that is twice the pipeline's own.
-    bare = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=bare)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -46,9 +46,12 @@ MIB = 2**20
 
 def _rasterio() -> Any:
     """It ships no types, and belongs to the applications' packages, not to core's."""
-    # Else GDAL keeps blocks up to a twentieth of the machine's memory, which here is 1.2 GB.
-    os.environ.setdefault("GDAL_CACHEMAX", "256")  # MB
-    return importlib.import_module("rasterio")
+    found = importlib.import_module("rasterio")
+    if "GDAL_CACHEMAX" not in os.environ:
+        # Else GDAL keeps blocks up to a twentieth of the machine's memory, which here is 1.2 GB.
+        # Not by the environment: processes that are started from here have bounds of their own.
+        importlib.import_module("rasterio._env").set_gdal_config("GDAL_CACHEMAX", 256 * MIB)
+    return found
 
 
 class Raster:

@@ -126,9 +126,7 @@ def _once(real: list[tuple[Mark, Box]], diary: Diary) -> list[tuple[Mark, Box]]:
     return found
 
 
-def _within(
-    mark: Mark, size: tuple[int, int], diary: Diary, points: bool
-) -> tuple[float, float, float, float] | None:
+def _within(mark: Mark, size: tuple[int, int], diary: Diary, points: bool) -> Box | None:
     left, top, right, bottom = mark.box
     rows, columns = size
     if not all(map(math.isfinite, mark.box)):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pydicom
 
-from fieldsight.datasets import _scan_archives, image_files
+from fieldsight.datasets import _scan_archives, _walking, image_files
 from fieldsight.datasets._scan_archives import Archive
 from fieldsight.datasets.dicom.headers import DAMAGE, Source, on_disk, quietly
 from fieldsight.datasets.errors import DataError
@@ -72,19 +72,15 @@ def places(
 
 def walked(root: str, notes: list[str]) -> Iterator[str]:
     """Files below a folder, links followed; each folder once, whatever links lead back to it."""
-    seen: set[tuple[int, int]] = set()
 
     def closed(_: OSError) -> None:
         notes.append("passed over: a folder that can't be read; check its permissions")
 
-    for folder, below, names in os.walk(root, onerror=closed, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in seen:
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not _is_hidden(name))
-        for name in sorted(names):
+    def left(_: Path, name: str) -> bool:
+        return _is_hidden(name)
+
+    for folder, names in _walking.walk(Path(root), walked=set(), leave=left, closed=closed):
+        for name in names:
             # DICOMDIR repeats what its files say.
             if not _is_hidden(name) and name.upper() != INDEX:
                 yield os.path.join(folder, name)  # noqa: PTH118

@@ -10,6 +10,7 @@ def walk(
     *,
     walked: set[str] | None = None,
     leave: Callable[[Path, str], bool] | None = None,
+    closed: Callable[[OSError], None] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
     """Yield every folder from a root on with its files' names in order; hidden ones are left out.
 
@@ -20,11 +21,12 @@ def walk(
         walked: real folders that are not to be looked at again, to which others are added; None
             looks at a folder once for each way that leads to it.
         leave: of a folder, and a name in it, whether what lies below is left out; None keeps all.
+        closed: told of folders that can't be read.
     """
     start = root.resolve()
     # Of a folder the real ones that lead to it.
     above = {root: {str(start), *map(str, start.parents)}}
-    for here, folders, names in os.walk(root, followlinks=True):
+    for here, folders, names in os.walk(root, onerror=closed, followlinks=True):
         current = Path(here)
         leading = above.pop(current)
         if walked is not None:

@@ -107,7 +107,8 @@ class Grid:
             what: that is asked for, for the message: "areas".
 
         Raises:
-            DataError: if the raster isn't georeferenced.
+            DataError: if the raster isn't georeferenced, or its CRS has no way to the globe, as a
+                building site's own hasn't.
         """
         if not self.is_georeferenced:
             lacking, option = "a CRS, but no transform", "-a_ullr LEFT TOP RIGHT BOTTOM"
@@ -117,6 +118,12 @@ class Grid:
                 f"{what}: a raster with a CRS and a transform was needed. Received: {lacking}. "
                 f"Assign it, for example with gdal_edit.py {option} FILE, or take the file that "
                 "the provider georeferenced."
+            )
+        if self._projected.geodetic_crs is None:
+            raise DataError(
+                f"{what}: a CRS that leads to longitude and latitude was needed. Received: "
+                f"{self._projected.name[:80]}. Assign the right one, for example with gdal_edit.py "
+                "-a_srs EPSG:32721 FILE, or export the raster in one."
             )
 
     @functools.cached_property

@@ -240,10 +240,8 @@ def _named(table: Any) -> tuple[str, ...]:
     columns = [table[by_lower[wanted]] for wanted in _NAMES if wanted in by_lower]
     named = [[str(value).strip() for value in column] for column in columns]
     named = [names for names in named if all(names) and WHOLE not in names]
-    for found in named:
-        if len(set(found)) == len(found):
-            return tuple(found)
-    for found in named:
+    # Those that differ of themselves before those that must be numbered.
+    for found in sorted(named, key=lambda names: len(set(names)) < len(names)):
         counts, seen = collections.Counter(found), collections.Counter[str]()
         numbered = []
         for name in found:

@@ -88,9 +88,10 @@ def _scene(path: Path, raster: Raster, names: Sequence[str] | None) -> Scene:
 
 def _nodata(raster: Raster, index: int, sensor: Sensor, fill: float | None) -> float | None:
     """As declared; of products that never measure 0, that, though the file declares nothing."""
-    declared = raster.nodata[index]
+    if raster.nodata[index] is not None:
+        return raster.nodata[index]
     never = sensor in ("landsat", "sentinel2") and raster.dtypes[index].name == "uint16"
-    return (0.0 if never else fill) if declared is None else declared
+    return 0.0 if never else fill
 
 
 def _fill(raster: Raster, indices: Sequence[int]) -> float | None:

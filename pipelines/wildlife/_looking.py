@@ -240,8 +240,8 @@ def _mosaic(
         size = (int(mosaic.shape[0]), int(mosaic.shape[1]))
         found = finder.mosaic(mosaic, told)
         found = found.take(np.flatnonzero(found.scores >= finder.threshold))
-        if mosaic.brightened():
-            seen.notes.append(f"{each.name}: {mosaic.brightened()}")
+        if brightened := mosaic.brightened():
+            seen.notes.append(f"{each.name}: {brightened}")
         if mosaic.grid.is_georeferenced:
             placer.grid = mosaic.grid
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,7 @@ class Placer:
         nothing: list[Place | None] = [None] * len(boxes)
         try:
             if self.grid is not None:
-                return _listed(_by_transform(self.grid, _middles(boxes)))
+                return _listed(ground.by_transform(self.grid, _middles(boxes)))
             pose = self._pose(number, time_s)
             if pose is None or not len(boxes):
                 return nothing
@@ -119,31 +118,6 @@ def standing(boxes: Array, pitch_degrees: float) -> Array:
     flat = abs(math.cos(math.radians(pitch_degrees)))
     rows = (given[:, 1] + given[:, 3]) / 2 + flat * (given[:, 3] - given[:, 1]) / 2
     return np.stack([(given[:, 0] + given[:, 2]) / 2, rows], axis=1)
-
-
-def _by_transform(grid: Grid, points: Array) -> ground.Places:
-    """As `ground.by_transform`.
-
-    Raises:
-        DataError: if the raster isn't georeferenced, or its CRS has no way to the globe, as a
-            building site's own hasn't.
-    """
-    from pyproj.exceptions import ProjError
-
-    try:
-        return ground.by_transform(grid, points)
-    except ProjError as error:
-        raise DataError(
-            "places: a CRS that leads to longitude and latitude was needed. Received: "
-            f"{_called(grid.crs)}. Assign the right one, for example with gdal_edit.py -a_srs "
-            "EPSG:32721, or export the mosaic in one."
-        ) from error
-
-
-def _called(crs: Any) -> str:
-    """A CRS's own name, in a few words."""
-    found = re.search(r'"([^"]*)"', crs.to_wkt())
-    return found[1][:80] if found and found[1] else "one of its own"
 
 
 def _middles(boxes: Array) -> Array:

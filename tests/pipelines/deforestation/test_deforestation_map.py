@@ -494,6 +494,17 @@ def test_a_scene_without_crs_cannot_be_mapped(
     assert "with a CRS and a transform was needed. Received: no CRS" in capsys.readouterr().err
 
 
+def test_a_scene_whose_crs_leads_nowhere_cannot_be_mapped(
+    tmp_path: Path, model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_scene(tmp_path / "s.tif", pixels(40, 40))
+    with rasterio.open(scene, "r+") as file:
+        file.crs = 'LOCAL_CS["dam",UNIT["metre",1]]'
+    assert command(scene, "--out", tmp_path / "out", "--model", model_file) == 2
+    told = capsys.readouterr().err
+    assert "a CRS that leads to longitude and latitude was needed. Received: dam." in told
+
+
 def test_a_card_that_does_not_say_what_it_takes_is_refused(tmp_path: Path) -> None:  # C-10
     save_model(network(), tmp_path / "m.keras", card(facts={"bands": []}))
     with pytest.raises(CommandError, match="which lacks bands"):

@@ -256,15 +256,22 @@ def test_what_cannot_be_read_has_no_count(
     assert "nothing found" not in said
 
 
+def mosaic(path: Path, values: Any, **settings: Any) -> Path:
+    """A GeoTIFF of `(bands, rows, columns)` uint8, without a CRS unless it is said."""
+    count, rows, columns = values.shape
+    form = {"driver": "GTiff", "dtype": "uint8", "transform": Affine(1, 0, 5, 0, -1, 9)} | settings
+    with rasterio.open(path, "w", height=rows, width=columns, count=count, **form) as file:
+        file.write(values)
+    return path
+
+
 def test_a_mosaic_without_crs_is_not_placed_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkey = np.full((3, 300, 300), 30, np.uint8)
     monkey[:, 100:110, 50:70] = 255
-    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=300, width=300, count=3,
-                       dtype="uint8", transform=Affine(1, 0, 5, 0, -1, 9)) as file:  # fmt: skip
-        file.write(monkey)
-    assert run(Request(inputs=[tmp_path / "a.tif"], out=tmp_path / "out")) == 0
+    path = mosaic(tmp_path / "a.tif", monkey)
+    assert run(Request(inputs=[path], out=tmp_path / "out")) == 0
     assert not (tmp_path / "out/detections.gpkg").exists()
     assert (tmp_path / "out/detections.coco.json").exists()
 
@@ -275,11 +282,8 @@ def test_a_mosaic_whose_crs_leads_nowhere_is_not_placed_and_says_why(
     # A survey's own grid: PROJ knows no way from it to the globe.
     site = np.full((1, 100, 100), 30, np.uint8)
     site[:, 10:14, 50:60] = 255
-    with rasterio.open(tmp_path / "site.tif", "w", driver="GTiff", height=100, width=100, count=1,
-                       dtype="uint8", crs='LOCAL_CS["dam",UNIT["metre",1]]',
-                       transform=Affine(1, 0, 5, 0, -1, 9)) as file:  # fmt: skip
-        file.write(site)
-    assert run(Request(inputs=[tmp_path / "site.tif"], out=tmp_path / "out")) == 0
+    path = mosaic(tmp_path / "site.tif", site, crs='LOCAL_CS["dam",UNIT["metre",1]]')
+    assert run(Request(inputs=[path], out=tmp_path / "out")) == 0
     assert table(tmp_path / "out/counts.csv")[0]["count"] == "1"
     assert not (tmp_path / "out/detections.gpkg").exists()
     assert "Received: dam." in capsys.readouterr().err
