@@ -48,13 +48,14 @@ LARGEST_PX = 64.0  # of what the network is said to have learned
 WHOLE_RUNS = 2  # of all of predict
 
 
-def simulated(folder: Path, frames: int) -> tuple[Path, Path]:
+def simulated(folder: Path, frames: int, side: int) -> tuple[Path, Path]:
     """A flight's frames, and an orthomosaic."""
     from fieldsight.datasets.simulated import wildlife
 
     detail: wildlife.Detail = "quick" if frames <= 40 else "full"
     wildlife.write(folder / "flight", 0, flights=1, mosaics=0, detail=detail)
-    wildlife.write(folder / "mosaic", 0, flights=0, mosaics=1, detail="quick")
+    detail = "quick" if side <= 4000 else "full"
+    wildlife.write(folder / "mosaic", 0, flights=0, mosaics=1, detail=detail)
     flight = next(each for each in (folder / "flight").glob("*/images/*") if each.is_dir())
     for extra in sorted(flight.iterdir())[frames:]:
         extra.unlink()
@@ -100,7 +101,7 @@ def finder_of(
     if asked.model is not None:
         file = _answering.model_for(asked.model, allow_simulated=True)
         return _finder.load(file, ahead=ahead)
-    way = _recipes.QUICK
+    way = _recipes.FULL if asked.full else _recipes.QUICK
     keras.utils.set_random_seed(0)
     network = _network.finder(
         1 if thermal else 3, len(CLASSES), stride=way.stride, filters=way.filters,
@@ -394,20 +395,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--only", choices=("frames", "mosaic", "watch"), help="one of the parts")
     parser.add_argument("--model", help="a trained one of thermal frames, for frames and watch")
+    parser.add_argument("--full", action="store_true", help="the detector of `train --full`")
     parser.add_argument("--runtime", default="auto", help="auto, keras, openvino, onnxruntime")
-    parser.add_argument("--frames", type=int, default=120, help="of the flight")
+    parser.add_argument("--frames", type=int, default=240, help="of the flight")
     parser.add_argument("--objects", type=int, default=20, help="a frame, by random weights")
     parser.add_argument("--side", type=int, default=3000, help="of the orthomosaic's part")
     parser.add_argument("--rate", type=float, default=10.0, help="frames a second, for watch")
     asked = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from fieldsight.pipelines import _training
+    from fieldsight.pipelines import _memory, _training
 
+    _memory.keep_freed()  # as the command line does
     _training.prepare_backend(0)
     with tempfile.TemporaryDirectory(prefix="fieldsight-flight-") as name:
         folder = Path(name)
         _say("simulating a flight and an orthomosaic")
-        flight, mosaic = simulated(folder, asked.frames)
+        flight, mosaic = simulated(folder, asked.frames, asked.side)
         parts: dict[str, Callable[[], None]] = {
             "frames": lambda: frames_part(flight, folder, asked),
             "mosaic": lambda: mosaic_part(mosaic, asked),

@@ -242,11 +242,10 @@ def decode_batch(
             f"a detector of {num_classes} classes answers with {num_classes} + 2 x rank channels, "
             f"here {num_classes + 2 * max(rank, 1)}. Received: shape {answer.shape[1:]}"
         )
-    heat = answer[..., :num_classes]
     with np.errstate(divide="ignore"):
         least = special.logit(threshold)
-    found = _peaks(heat, least)
-    logits = heat[tuple(found.T)]
+    found = _peaks(answer, num_classes, least)
+    logits = answer[tuple(found.T)]
     best = np.lexsort((*found.T[:0:-1], -logits, found[:, 0]))  # by picture, the best first
     first = np.searchsorted(found[best, 0], np.arange(len(answer)))
     best = best[np.arange(len(best)) - first[found[best, 0]] < limit]
@@ -268,22 +267,41 @@ def decode_batch(
     return [everything.take(kept[pictures[kept] == number]) for number in range(len(answer))]
 
 
-def _peaks(heat: Array, least: float) -> Array:
-    """`(n, 1 + rank + 1)` pictures, places and classes of a value that no neighbour exceeds."""
-    high = heat >= least
-    axes = heat.ndim - 2
-    if np.count_nonzero(high) > CROWDED * high.size:
+def _peaks(answer: Array, num_classes: int, least: float) -> Array:
+    """`(n, 1 + rank + 1)` pictures, places and classes of a logit that no neighbour exceeds."""
+    high = _high(answer, num_classes, least)
+    axes = answer.ndim - 2
+    if np.count_nonzero(high) > CROWDED * high[..., :num_classes].size:
+        heat = answer[..., :num_classes]
         size = (1, *(3,) * axes, 1)
-        return np.argwhere(high & (heat == ndimage.maximum_filter(heat, size, mode="nearest")))
-    # Few reach it: comparing these alone takes a tenth of the time of a filter over all.
-    found = np.stack(np.unravel_index(np.flatnonzero(high), high.shape), axis=1)
-    values = heat[tuple(found.T)]
-    last = np.array(heat.shape[1:-1]) - 1
-    highest = np.ones(len(found), bool)
-    for step in itertools.product((-1, 0, 1), repeat=axes):
-        beside = np.clip(found[:, 1:-1] + step, 0, last)
-        highest &= ~(heat[(found[:, 0], *beside.T, found[:, -1])] > values)
-    return found[highest]
+        highest = heat == ndimage.maximum_filter(heat, size, mode="nearest")
+        return np.argwhere(high[..., :num_classes] & highest)
+    # Few reach it: comparing these alone takes a tenth of the time of a filter over all, and after
+    # each neighbour fewer are left.
+    found = np.unravel_index(np.flatnonzero(high), high.shape)
+    values = answer[found]
+    last = np.array(high.shape[1:-1]) - 1
+    steps = itertools.product((-1, 0, 1), repeat=axes)
+    for step in sorted(steps, key=np.count_nonzero)[1:]:
+        beside = (
+            np.clip(along + by, 0, end) if by else along
+            for along, by, end in zip(found[1:-1], step, last, strict=True)
+        )
+        highest = ~(answer[(found[0], *beside, found[-1])] > values)
+        found, values = tuple(along[highest] for along in found), values[highest]
+    return np.stack(found, axis=1)
+
+
+def _high(answer: Array, num_classes: int, least: float) -> Array:
+    """Where an answer's logits reach it; sizes and offsets never do.
+
+    Whole rows are compared: NumPy takes three times as long for the first channels of each place.
+    """
+    row = np.full(answer.shape[-2:], np.nan, np.float32)
+    row[:, :num_classes] = least
+    rows = answer.reshape(*answer.shape[:-2], -1)
+    high: Array = (rows >= row.reshape(-1)).reshape(answer.shape)
+    return high
 
 
 def _by_axis(boxes: Array, rank: int) -> tuple[Array, Array]:

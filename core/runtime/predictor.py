@@ -87,10 +87,11 @@ def predictor(
     With "auto" the first batch that it is called with decides: each runtime that is installed
     answers it, is refused where it differs from Keras, and is timed in turns with it. The quickest
     is taken if it beats Keras by 3 %. That takes seconds, most of them the exports; the choice is
-    remembered for the same configuration, window, batch, machine and versions, and then only the
-    comparison is made again. A batch that holds nan, or whose answer is constant, proves nothing:
-    Keras answers it, and the next one decides. What becomes of nan later is the runtime's affair:
-    TensorFlow's rectifier makes 0 of it. Fill it in before.
+    remembered for the same configuration, window (its sides rounded up to powers of two), batch,
+    machine and versions, and then only the comparison is made again. A batch that holds nan, or
+    whose answer is constant, proves nothing: Keras answers it, and the next one decides. What
+    becomes of nan later is the runtime's affair: TensorFlow's rectifier makes 0 of it. Fill it in
+    before.
 
     It is a snapshot of the weights at that first batch (only Keras itself follows them): make a
     new one after more training. Several threads may call it: what runs in streams takes pieces of
@@ -257,7 +258,7 @@ class Predictor:
         return remembered.key(
             self._model,
             runtime=self._asked,
-            shape=list(x.shape),
+            shape=_size_class(x.shape),
             tolerance=self._tolerance,
             threads=self._threads or engines.cores(),
         )
@@ -420,6 +421,20 @@ def _apart(ours: NDArray[Any], reference: NDArray[Any]) -> float:
         return 0.0
     a, b = ours[finite].astype(float), reference[finite].astype(float)
     return float(np.abs(a - b).max() / (np.ptp(b) or np.abs(b).max() or 1.0))
+
+
+def _size_class(shape: tuple[int, ...]) -> list[int]:
+    """A batch's shape, its windows' sides rounded up to powers of two.
+
+    Which runtime is quickest hardly hangs on less, and windows that are fitted to each picture
+    would else be timed for each.
+
+    Example:
+        >>> _size_class((2, 1664, 1280, 3))
+        [2, 2048, 2048, 3]
+    """
+    batch, *sides, channels = shape
+    return [batch, *(1 << (side - 1).bit_length() for side in sides), channels]
 
 
 def _telling(x: Any, reference: engines.Outputs) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ def detect(
     by: By = "iou",
     progress: Callable[[int, int], None] | None = None,
     global_operations: Global = "refuse",
+    spare: deque[NDArray[Any]] | None = None,
 ) -> Detections:
     """Find the objects in an array of any size and rank by windows, each once.
 
@@ -70,6 +72,8 @@ def detect(
         by: "iou", "ios", which joins a part with the whole, or "distance".
         progress: told how many windows are through, and of how many.
         global_operations: whether a model that mixes all places is refused, or warned about.
+        spare: batches' memory that this call may use and leaves for the next one, of many
+            pictures of one size: a system takes its time to find some hundred megabytes anew.
 
     Returns:
         All objects, best first, in the array's pixels and within it.
@@ -94,7 +98,7 @@ def detect(
     job = prepare(
         source, model, window=window, batch_size=batch_size, margin=margin, stride=stride,
         overlap=overlap, padding=padding, nodata=nodata, valid=valid,
-        global_operations=global_operations,
+        global_operations=global_operations, spare=spare,
     )  # fmt: skip
     layout, rank = job.plan, len(job.plan.axes)
     found: list[Detections] = []

@@ -236,6 +236,53 @@ def plan(
     return Plan(axes=tuple(_axis(number, *of, shrink=shrink) for number, of in enumerate(each)))
 
 
+def fitted(
+    shape: Sequence[int],
+    windows: Sequence[int],
+    *,
+    margin: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+    overlap: int | Sequence[int] = 0,
+) -> tuple[int, ...]:
+    """Of several sides of windows, along each axis the one by which a model computes least.
+
+    What lies in margins and overlaps is computed twice: the less of it, the larger a window is and
+    the better a few of them cover the array.
+
+    Args:
+        shape: sides of the array, without channels.
+        windows: sides to choose from; of equal ones the smaller is taken, for memory's sake.
+        margin: as `plan` has it, and so are the others.
+        stride: of the model in all.
+        overlap: places that two neighbours both keep.
+
+    Returns:
+        The side of a window along each axis, for `plan`, `predict` or `detect`.
+
+    Raises:
+        ValueError: as `plan`, if none of the windows is large enough, or one isn't a multiple of
+            the stride.
+
+    Example:
+        >>> fitted([3000, 400], range(512, 2049, 128), margin=128, stride=16, overlap=64)
+        (1664, 512)
+    """
+    rank = len(shape)
+    each = zip(
+        shape, per_axis("margin", margin, rank, 0), per_axis("stride", stride, rank, 1),
+        per_axis("overlap", overlap, rank, 0), strict=True,
+    )  # fmt: skip
+    chosen = []
+    for number, (side, edge, step, shared) in enumerate(each):
+        least = min(2 * rounded_up(edge, step) + shared + step, side, max(windows))
+        costs = {}
+        for window in sorted(size for size in windows if size >= least):
+            axis = _axis(number, side, window, edge, step, shared, shrink=True)
+            costs[window] = len(axis.starts) * axis.window
+        chosen.append(min(costs, key=costs.__getitem__))
+    return tuple(chosen)
+
+
 def per_axis(name: str, value: int | Sequence[int], rank: int, least: int) -> tuple[int, ...]:
     """One whole number for each axis.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ Padding = Literal["reflect", "edge", "zeros"]
 # A window as it was read -> whether it is to be run at all, or which of its places are data.
 Valid = Callable[[NDArray[Any]], "bool | NDArray[np.bool_]"]
 _MODES: dict[str, Any] = {"reflect": "reflect", "edge": "edge", "zeros": "constant"}
-_AHEAD = 2  # batches that are read while one is run
+_AHEAD = 1  # batches that are read while others are run: one is ready when it is asked for
 
 SIDE_BY_SIDE = 2  # batches at once, where what runs them takes pieces of several
 
@@ -111,10 +112,11 @@ class Reader:
     def _memory(self, size: int) -> NDArray[Any]:
         """Room for so many windows."""
         shape = (size, *self.plan.window, int(self.source.shape[-1]))
-        while self.spare:
-            images = self.spare.popleft()
-            if images.shape == shape:
-                return images
+        with contextlib.suppress(IndexError):  # no more of them
+            while True:
+                images = self.spare.popleft()
+                if images.shape == shape and images.dtype == self.dtype:
+                    return images
         return np.empty(shape, self.dtype)
 
     def read(self, index: tuple[int, ...], image: NDArray[Any]) -> Window:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -80,6 +81,7 @@ def prepare(
     nodata: float | None,
     valid: Valid | None,
     global_operations: Global,
+    spare: deque[NDArray[Any]] | None = None,
 ) -> Job:
     """Check a model and a source, and lay the windows out; arguments are those of `predict`.
 
@@ -113,6 +115,7 @@ def prepare(
         padding=padding,
         nodata=nodata,
         valid=valid,
+        spare=deque() if spare is None else spare,
     )
     # Not model(...): on TensorFlow that runs layer by layer, uncompiled.
     run = model.predict_on_batch if isinstance(model, keras.Model) else model

@@ -39,8 +39,13 @@ WHOLE = 1_500_000  # pixels of a picture that is run at once; a larger one goes 
 AT_ONCE = 8
 PIXELS = 2**22
 AHEAD = 2  # batches that are asked for while the caller works on one
-WINDOW = 1024  # pixels of a window's side
+# Pixels of a window's side. More than half of what the smallest compute lies in margins, a third of
+# what the largest do: along each axis the one that suits a picture best is taken, with no more
+# than so many places in the answer, for memory's sake.
+WINDOWS = range(1024, 2049, 128)
+PLACES = 512
 BATCH = 2  # windows that are run at once; of those of a row most are in pairs
+CANDIDATES = 100_000  # in a frame or window at most: one may hold a colony
 
 
 class NetworkFinder:
@@ -86,22 +91,28 @@ class NetworkFinder:
         self.ahead = ahead
         self.odd = ""  # of the last input: why nothing is known of it
         self._spare: collections.deque[Array] = collections.deque(maxlen=AHEAD)  # batches
-        self._multiple = max(context_of(network.model).stride)
+        self._spare_windows: collections.deque[Array] = collections.deque()
+        self._context = context_of(network.model)
+        self._multiple = max(self._context.stride)
 
     def frames(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """What is in each frame of one input, as `_looking.Finder` has it; some are run at once.
 
         A thermal sequence's first eight frames are waited for: they tell its scale.
         """
-        for shot, found in self.looks(shots):
-            yield shot, once(found, self.threshold)
+        for group, found in self._looks(shots):
+            yield from zip(group, each_once(found, self.threshold), strict=True)
 
     def looks(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
         """The same with each class by itself, as `look` has it."""
+        for group, found in self._looks(shots):
+            yield from zip(group, found, strict=True)
+
+    def _looks(self, shots: Iterable[Shot]) -> Iterator[tuple[list[Shot], list[Detections]]]:
         seen = self.eye.follow(self._weighed(shots))
         if self.ahead:
             return self._ahead(seen)
-        return ((shot, self.look(shot.image)) for shot in seen)
+        return (([shot], [self.look(shot.image)]) for shot in seen)
 
     def _weighed(self, shots: Iterable[Shot]) -> Iterator[Shot]:
         """The frames as they are; whether the first is of what the network learned is noted."""
@@ -111,15 +122,15 @@ class NetworkFinder:
                 self.odd = odd_for(self.eye, shot.image)
             yield shot
 
-    def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[Shot, Detections]]:
+    def _ahead(self, shots: Iterable[Shot]) -> Iterator[tuple[list[Shot], list[Detections]]]:
         """The network runs on the next frames while the caller works on what is in these."""
         groups = ((group, self._filled(group)) for group in _alike(shots))
         for (group, batch), answers in in_turn(self._answer, groups, lambda: AHEAD + 1):
             if batch is None:
-                yield group[0], answers
+                yield group, [answers]
                 continue
             self._spare.append(batch)
-            yield from zip(group, self._objects(answers, group[0].image.shape[:2]), strict=True)
+            yield group, self._objects(answers, group[0].image.shape[:2])
 
     def _filled(self, group: list[Shot]) -> Array | None:
         """What the network is to see of them at once; None of a picture that goes by windows."""
@@ -175,11 +186,16 @@ class NetworkFinder:
         self, source: Any, progress: Callable[[int, int], None] | None = None
     ) -> Detections:
         step = 4 * self.stride
+        overlap = int(max(step, -(-self.largest_px // step) * step))
+        sides = [side for side in WINDOWS if side <= PLACES * self.stride] or WINDOWS[:1]
+        window = windows.fitted(
+            source.shape[:2], sides, margin=self._context.margin, stride=self._context.stride,
+            overlap=overlap,
+        )  # fmt: skip
         return windows.detect(
-            source, self.network, functools.partial(decode, **self._asked), window=WINDOW,
-            batch_size=BATCH,
-            overlap=int(max(step, -(-self.largest_px // step) * step)), threshold=OVERLAP,
-            progress=progress,
+            source, self.network, functools.partial(decode, **self._asked), window=window,
+            batch_size=BATCH, overlap=overlap, threshold=OVERLAP, progress=progress,
+            spare=self._spare_windows,
         )  # fmt: skip
 
     def _run(self, batch: Array) -> Array:
@@ -190,7 +206,7 @@ class NetworkFinder:
         """Of whoever decodes an answer."""
         return {
             "num_classes": len(self.classes), "stride": self.stride, "threshold": self.least,
-            "overlap": OVERLAP,
+            "overlap": OVERLAP, "limit": CANDIDATES,
         }  # fmt: skip
 
 
@@ -274,11 +290,23 @@ def once(found: Detections, threshold: float) -> Detections:
 
     What they say isn't dropped: a track weighs it (`_tracks.Follower`).
     """
-    kept = suppress(found.boxes, found.scores, threshold=ONE)
-    scores = np.minimum(found.scores, np.nextafter(np.float32(threshold), np.float32(0)))
-    scores[kept] = found.scores[kept]
-    changed = Detections(found.boxes, scores, found.labels)
-    return changed.take(np.argsort(-scores, kind="stable"))
+    return each_once([found], threshold)[0]
+
+
+def each_once(pictures: Sequence[Detections], threshold: float) -> list[Detections]:
+    """The same in each of some pictures, in less time."""
+    sizes = [len(found) for found in pictures]
+    boxes = np.concatenate([found.boxes for found in pictures])
+    given = np.concatenate([found.scores for found in pictures])
+    picture = np.repeat(np.arange(len(pictures)), sizes)
+    kept = suppress(boxes, given, threshold=ONE, labels=picture)
+    scores = np.minimum(given, np.nextafter(np.float32(threshold), np.float32(0)))
+    scores[kept] = given[kept]
+    changed = np.split(scores, np.cumsum(sizes)[:-1])
+    return [
+        Detections(found.boxes, mine, found.labels).take(np.argsort(-mine, kind="stable"))
+        for found, mine in zip(pictures, changed, strict=True)
+    ]
 
 
 def alone(found: Detections) -> Detections:

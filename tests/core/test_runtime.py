@@ -372,6 +372,24 @@ def test_it_is_decided_anew_for_anything_that_may_change_it(
     assert again(small, tmp_path).remembered is True
 
 
+@pytest.mark.usefixtures("_bare")
+def test_windows_of_nearly_one_size_share_a_choice(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((None, None, 2)), layers.Conv2D(4, 3, padding="same")])
+    rng = np.random.default_rng(0)
+
+    def choice(rows: int, columns: int) -> Any:
+        predict = predictor(model, cache_dir=tmp_path)
+        x = rng.normal(size=(2, rows, columns, 2)).astype(np.float32)
+        close(predict(x), eager(model, x))
+        assert predict.choice is not None
+        return predict.choice
+
+    assert not choice(40, 64).remembered
+    assert choice(33, 50).remembered  # up to 64 both
+    assert not choice(32, 50).remembered
+    assert not choice(40, 65).remembered
+
+
 def decide(folder: Path, runtime: Any) -> None:
     """Put another choice into the file."""
     file = folder / remembered.FILE

@@ -121,6 +121,36 @@ def test_weights_of_a_coarser_answer_sum_to_one(axis: windows.Axis, scale: int, 
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+def test_the_window_that_computes_least_by_hand() -> None:
+    # Of 100: windows of 48 move by 32 (0, 32, 56): 144 places; of 56 by 40 (0, 40, 48): 168; of
+    # 64 by 48 (0, 40): 128; of 72 by 56 (0, 32): 144. Of 30, rounded up to 32: one window of 32.
+    chosen = windows.fitted([100, 30], [48, 56, 64, 72], margin=8, stride=8)
+    assert chosen == (64, 48)
+    # Too small a window for margins and overlap isn't one to choose from, unless it holds all.
+    assert windows.fitted([100, 16], [16, 40], margin=8, stride=8, overlap=8) == (40, 16)
+    with pytest.raises(ValueError, match="nothing is left"):
+        windows.fitted([100], [8, 16], margin=8, stride=8)
+    with pytest.raises(ValueError, match="multiple of the model's stride"):
+        windows.fitted([100], [50], stride=8)
+
+
+@unhurried
+@given(
+    st.integers(1, 4000), st.lists(st.integers(40, 90), min_size=1, max_size=6), st.integers(0, 99)
+)
+def test_no_other_window_computes_less(side: int, choice: list[int], overlap: int) -> None:
+    sizes = [8 * each for each in choice]
+
+    def computed(window: int) -> int:
+        axis = plan([side], window, margin=60, stride=8, overlap=overlap).axes[0]
+        return len(axis.starts) * axis.window
+
+    (chosen,) = windows.fitted([side], sizes, margin=60, stride=8, overlap=overlap)
+    least = min(map(computed, sizes))
+    assert computed(chosen) == least
+    assert chosen == min(size for size in sizes if computed(size) == least)
+
+
 def test_a_window_larger_than_the_array_shrinks_or_is_padded() -> None:
     assert plan([50, 70], 512, margin=40, stride=16).window == (64, 80)
     fixed = plan([50, 70], 512, margin=40, stride=16, shrink=False)

@@ -265,6 +265,35 @@ def test_black_in_one_band_is_no_hole(tmp_path: Path) -> None:
     assert valid.tolist() == [True] * 5 + [False] * 5 + [True] * 10
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", 0), ("uint8", 255), ("uint16", 65535), ("int16", -9999), ("int32", -(2**31)),
+     ("float32", -3.4028234663852886e38), ("float32", 0.1), ("float32", float("nan"))],
+)  # fmt: skip
+def test_places_of_a_bands_nodata_are_none(tmp_path: Path, dtype: str, nodata: float) -> None:
+    bands = np.full((1, 20, 30), 20, dtype)
+    bands[:, 5:10] = nodata
+    write_tiff(tmp_path / "a.tif", bands, crs="EPSG:32736", nodata=nodata,
+               transform=Affine(0.1, 0, 5, 0, -0.1, 9))  # fmt: skip
+    with frames.Mosaic(tmp_path / "a.tif") as mosaic:
+        image, valid = mosaic.read_valid((slice(0, 20), slice(0, 30)))
+    assert valid[:, 0].tolist() == [True] * 5 + [False] * 5 + [True] * 10
+    assert not image[5:10].any()
+    assert image[:5].all()
+
+
+@pytest.mark.parametrize("nodata", ["-9999", "256", "0.5"])
+def test_nodata_that_no_pixel_can_have_hides_none(tmp_path: Path, nodata: str) -> None:
+    write_tiff(tmp_path / "a.tif", np.full((1, 20, 30), 241, np.uint8))  # -9999 modulo 256
+    (tmp_path / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="30" rasterYSize="20"><VRTRasterBand dataType="Byte" band="1">'
+        f"<NoDataValue>{nodata}</NoDataValue><SimpleSource><SourceFilename relativeToVRT='1'>a.tif"
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with frames.Mosaic(tmp_path / "a.vrt") as mosaic:
+        assert mosaic.valid((slice(0, 20), slice(0, 30))).all()
+
+
 def test_a_tiff_without_a_place_is_a_picture_or_says_that_it_has_none(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", np.zeros((3, 20, 30), np.uint8))
     item = only([tmp_path / "a.tif"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fieldsight.core import windows
 from fieldsight.core.windows.context import context_of
 from fieldsight.datasets import animals
 from fieldsight.datasets.findings import Provenance
@@ -62,11 +63,42 @@ def test_one_animal_is_one_box_at_forty_sizes_of_windows(monkeypatch: pytest.Mon
     image, places = herd(rng, (180, 260))
     found = finder(bright())
     for window in 4 * rng.integers(12, 75, 40):
-        monkeypatch.setattr(_finder, "WINDOW", int(window))
+        monkeypatch.setattr(_finder, "WINDOWS", [int(window)])
         cut = found._by_windows(image)
         middles = (cut.boxes[:, :2] + cut.boxes[:, 2:]) / 2
         assert len(cut) == len(places), window
         assert sorted(map(tuple, middles.round().astype(int))) == sorted(map(tuple, places))
+
+
+def test_a_colony_is_found_whole_by_windows_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.full((1200, 1200, 1), 20, np.uint8)
+    rows, columns = (each.ravel() for each in np.mgrid[6:1196:10, 6:1196:10] // 4 * 4)
+    for row, column in zip(rows, columns, strict=True):
+        image[row : row + 4, column : column + 4] = 220
+    found = finder(bright())
+    assert len(rows) == 119**2  # more than 10,000
+    assert len(found.look(image)) == len(rows)
+    monkeypatch.setattr(_finder, "WHOLE", 1000)
+    assert len(found.look(image)) == len(rows)
+
+
+@pytest.mark.parametrize(("stride", "largest"), [(4, 2048), (2, 1024)])
+def test_windows_are_chosen_by_the_picture_and_no_larger_than_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, stride: int, largest: int
+) -> None:
+    network = _network.finder(1, 1, stride=stride, filters=(4, 4), pyramid=4)
+    found = finder(network, stride=stride)
+    asked = []
+
+    def detect(*_: Any, window: Any, **__: Any) -> Any:
+        asked.append(window)
+
+    monkeypatch.setattr(windows, "detect", detect)
+    found._by_windows(np.zeros((9000, 2050, 1), np.uint8))
+    ((rows, columns),) = asked
+    assert max(rows, columns) <= largest
+    if stride == 4:  # two windows of half the columns, not two of 2,048
+        assert columns < 1300
 
 
 def test_a_large_picture_is_cut_and_a_small_one_padded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +106,7 @@ def test_a_large_picture_is_cut_and_a_small_one_padded(monkeypatch: pytest.Monke
     found = finder(bright())
     assert len(found.look(image)) == len(places)
     monkeypatch.setattr(_finder, "WHOLE", 1000)
-    monkeypatch.setattr(_finder, "WINDOW", 64)
+    monkeypatch.setattr(_finder, "WINDOWS", [64])
     assert len(found.look(image)) == len(places)
 
 
@@ -119,7 +151,7 @@ def test_looking_ahead_finds_the_same_and_a_watch_waits_for_no_later_frame(
         for n, rows in enumerate(sizes)
     ]
     monkeypatch.setattr(_finder, "WHOLE", 100 * 95)  # the last ones go by windows
-    monkeypatch.setattr(_finder, "WINDOW", 64)
+    monkeypatch.setattr(_finder, "WINDOWS", [64])
     asked: list[int] = []
 
     def coming() -> Iterator[Shot]:
