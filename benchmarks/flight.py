@@ -399,7 +399,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="auto", help="auto, keras, openvino, onnxruntime")
     parser.add_argument("--frames", type=int, default=240, help="of the flight")
     parser.add_argument("--objects", type=int, default=20, help="a frame, by random weights")
-    parser.add_argument("--side", type=int, default=3000, help="of the orthomosaic's part")
+    parser.add_argument("--side", type=int, default=6000, help="of the orthomosaic's part")
     parser.add_argument("--rate", type=float, default=10.0, help="frames a second, for watch")
     asked = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
