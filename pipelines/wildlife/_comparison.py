@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fieldsight.core.detection import Detections
 from fieldsight.datasets.animals import AnimalSet
+from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.frames import Shot
 from fieldsight.pipelines._report import Table
 from fieldsight.pipelines.wildlife import _alarms, _cohort, _scores, _threshold, _track_scores
@@ -235,10 +236,16 @@ def compare(
         progress: told how far it is.
 
     Raises:
-        ValueError: if no picture could be read.
+        DataError: if no picture could be read.
     """
     classes, kinds, numbers = _cohort.joined(finder.classes, finder.people, finder.vehicles, of)
     looked, failures = look_at(finder, _cohort.relabelled(units, numbers), progress)
+    if not looked:
+        first = next(iter(failures.items()), None)
+        such = "" if first is None else f", such as {first[0]}: {first[1]}"
+        raise DataError(
+            f"marked pictures that can be read were needed. Received: none in {of.name}{such}"
+        )
     scores = _scores.scores_of(
         looked, classes=classes, kinds=kinds, threshold=chosen.threshold, distance=chosen.near_px
     )

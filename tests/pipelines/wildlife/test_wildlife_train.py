@@ -75,9 +75,9 @@ def trained(
         patch.setenv("FIELDSIGHT_HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(_recipes, "QUICK", SMALL)
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
+        with pytest.MonkeyPatch.context() as small, contextlib.redirect_stdout(printed):
+            small.setattr(_recipes, "QUICK", SMALL)  # for this training alone
             code = main(["wildlife", "train", "--data", str(flights), "--json",
                          "--precision", "float32", "--frames-per-second", "5"])  # fmt: skip
         assert code == 0
@@ -156,6 +156,21 @@ def test_evaluate_scores_the_part_for_the_test(
     assert {"figures.json", "missed.csv", "precision_recall.png"} <= {
         path.name for path in out.iterdir()
     }
+
+
+def test_evaluate_says_that_no_picture_can_be_read(
+    trained: dict[str, Any], flights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = shutil.copytree(flights / "TestReal", tmp_path / "TestReal")
+    for path in part.rglob("*.jpg"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code = main(["wildlife", "evaluate", "--data", str(part), "--model", str(trained["model"]),
+                 "--out", str(tmp_path / "scores")])  # fmt: skip
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "marked pictures that can be read were needed" in said
+    assert "damaged or truncated" in said
+    assert "Traceback" not in said
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
