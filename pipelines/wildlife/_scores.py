@@ -262,7 +262,7 @@ def _by_label(
         scores=[one.scores for one in found],
         true_labels=[numbers[one.labels] for one in frames],
         labels=[one.labels for one in found], ignored=[one.ignored for one in frames],
-        num_classes=count, thresholds=(IOU,), max_detections=most,
+        num_classes=count, sizes={}, thresholds=(IOU,), max_detections=most,
     )  # fmt: skip
     return scores.ap_by_class
 

@@ -116,7 +116,12 @@ class _Components:
 def _components(apart: Array, level: float) -> _Components:
     """Those of a picture that are large enough for some setting, and not too large for any."""
     labelled, count = ndimage.label(apart > level)
-    areas = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
+    above = np.flatnonzero(labelled)
+    number = labelled.reshape(-1)[above] - 1
+    areas = np.bincount(number, minlength=count)
+    highest = np.full(count, -np.inf, apart.dtype)
+    # scipy's maximum would sort the whole picture.
+    np.maximum.at(highest, number, apart.reshape(-1)[above])
     places = ndimage.find_objects(labelled)
     # Noise is thousands of components of a pixel or two: they aren't looked at one by one.
     chosen = np.flatnonzero(areas >= min(LEAST))
@@ -125,6 +130,5 @@ def _components(apart: Array, level: float) -> _Components:
         for i in chosen
     ]
     boxes = np.array(sides, np.float32).reshape(-1, 4)
-    peaks = np.asarray(ndimage.maximum(apart, labelled, chosen + 1)).reshape(-1)
     fits = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) <= LARGEST
-    return _Components(boxes[fits], areas[chosen][fits], peaks[fits])
+    return _Components(boxes[fits], areas[chosen][fits], highest[chosen][fits])
