@@ -1,7 +1,7 @@
 """What finding animals costs beside the model alone, and whether `watch` keeps up with a camera.
 
-The detector of the default recipe runs as `fieldsight wildlife predict` runs it, in the runtime
-that it would take, on simulated data: a flight of 640 x 512 thermal frames as JPEG files, and a
+The detector of the default recipe (with --full, of `train --full`) runs as `fieldsight wildlife
+predict` runs it, in the runtime that it would take, on simulated data: a flight of 640 x 512 thermal frames as JPEG files, and a
 colour orthomosaic as a tiled GeoTIFF. Without --model its weights are random, and its thresholds
 such that it finds --objects a frame. "The model alone" is the same network on the same frames or
 windows, overlap included, already float32 in memory: as Keras runs it (`predict_on_batch`), and in
@@ -14,7 +14,7 @@ the runtime that `predict` takes, which asks more the faster that is.
 3. watch: a folder into which frames are copied at --rate a second, how long each waits for its
    answer; and a video, as fast as it goes.
 
-    python benchmarks/flight.py [--pairs 8] [--only frames|mosaic|watch] [--model MODEL]
+    python benchmarks/flight.py [--pairs 8] [--only frames|mosaic|watch] [--model MODEL] [--full]
 """
 
 from __future__ import annotations
@@ -400,7 +400,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=240, help="of the flight")
     parser.add_argument("--objects", type=int, default=20, help="a frame, by random weights")
     parser.add_argument("--side", type=int, default=6000, help="of the orthomosaic's part")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second, for watch")
+    parser.add_argument("--rate", type=float, default=RATE_HZ, help="frames a second, for watch")
     asked = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from fieldsight.pipelines import _memory, _training
