@@ -1,11 +1,12 @@
 """What finding animals costs beside the model alone, and whether `watch` keeps up with a camera.
 
 The detector of the default recipe (with --full, of `train --full`) runs as `fieldsight wildlife
-predict` runs it, in the runtime that it would take, on simulated data: a flight of 640 x 512 thermal frames as JPEG files, and a
-colour orthomosaic as a tiled GeoTIFF. Without --model its weights are random, and its thresholds
-such that it finds --objects a frame. "The model alone" is the same network on the same frames or
-windows, overlap included, already float32 in memory: as Keras runs it (`predict_on_batch`), and in
-the runtime that `predict` takes, which asks more the faster that is.
+predict` runs it, in the runtime that it would take, on simulated data: a flight of 640 x 512
+thermal frames as JPEG files, and a colour orthomosaic as a tiled GeoTIFF. Without --model its
+weights are random, and its thresholds such that it finds --objects a frame. "The model alone" is
+the same network on the same frames or windows, overlap included, already float32 in memory: as
+Keras runs it (`predict_on_batch`), and in the runtime that `predict` takes, which asks more the
+faster that is.
 
 1. frames: reading, scaling, the model, boxes from its answer, each object once / the model alone,
    in pairs of alternating order after a warm-up; then all of `predict`: tracks, counts and every
