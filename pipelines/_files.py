@@ -86,3 +86,13 @@ def write_failures(folder: Path, kind: str, failures: Mapping[str, str]) -> Path
     writer.writerows((name, " ".join(reason.split())) for name, reason in failures.items())
     write_atomically(path, text.getvalue().encode())
     return path
+
+
+def such_as(failures: Mapping[str, str]) -> str:
+    """The first failure, to end a sentence; "" without any.
+
+    Example:
+        >>> such_as({"a.jpg": "is a damaged picture. Copy it again.", "b.jpg": "is empty."})
+        ', such as a.jpg: is a damaged picture. Copy it again'
+    """
+    return "".join(f", such as {name}: {failures[name].rstrip('.')}" for name in [*failures][:1])

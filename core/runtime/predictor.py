@@ -432,9 +432,11 @@ def _size_class(shape: tuple[int, ...]) -> list[int]:
     Example:
         >>> _size_class((2, 1664, 1280, 3))
         [2, 2048, 2048, 3]
+        >>> _size_class((8,))
+        [8]
     """
-    batch, *sides, channels = shape
-    return [batch, *(1 << (side - 1).bit_length() for side in sides), channels]
+    sides = (1 << (side - 1).bit_length() for side in shape[1:-1])
+    return [shape[0], *sides, *shape[1:][-1:]]
 
 
 def _telling(x: Any, reference: engines.Outputs) -> bool:

@@ -102,7 +102,7 @@ def equals(values: Array, nodata: float | None) -> Array:
         with np.errstate(over="ignore"):
             same: Array = values == values.dtype.type(nodata)
         return same
-    if nodata != int(nodata):
+    if not float(nodata).is_integer():  # nor is an infinite one
         return np.zeros(values.shape, bool)
     return np.equal(values, int(nodata))
 

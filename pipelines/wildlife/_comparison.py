@@ -13,6 +13,7 @@ from fieldsight.core.detection import Detections
 from fieldsight.datasets.animals import AnimalSet
 from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.frames import Shot
+from fieldsight.pipelines._files import such_as
 from fieldsight.pipelines._report import Table
 from fieldsight.pipelines.wildlife import _alarms, _cohort, _scores, _threshold, _track_scores
 from fieldsight.pipelines.wildlife._alarms import PER_HOUR
@@ -87,7 +88,11 @@ class Comparison:
 def look_at(
     finder: NetworkFinder, units: Sequence[Unit], progress: Told | None = None
 ) -> tuple[tuple[Looked, ...], dict[str, str]]:
-    """Everything that a finder sees in each frame, however weak, and what couldn't be read."""
+    """Everything that a finder sees in each frame, however weak, and what couldn't be read.
+
+    Raises:
+        DataError: if no picture could be read.
+    """
     looked: list[Looked] = []
     failures: dict[str, str] = {}
     for number, unit in enumerate(units, 1):
@@ -97,6 +102,10 @@ def look_at(
             looked.append(Looked(dataclasses.replace(unit, frames=read), found))
         if progress is not None:
             progress(number, len(units))
+    if not looked:
+        raise DataError(
+            f"marked pictures that can be read were needed. Received: none{such_as(failures)}."
+        )
     return tuple(looked), failures
 
 
@@ -155,6 +164,9 @@ def choose(
         frames_per_second: of sequences that don't say it.
         near_px: distance of centres up to which an object is found.
         progress: told how far it is.
+
+    Raises:
+        DataError: if no picture could be read.
     """
     looked, _ = look_at(finder, units, progress)
     threshold = _scores.best_threshold(looked, near_px)
@@ -240,12 +252,6 @@ def compare(
     """
     classes, kinds, numbers = _cohort.joined(finder.classes, finder.people, finder.vehicles, of)
     looked, failures = look_at(finder, _cohort.relabelled(units, numbers), progress)
-    if not looked:
-        first = next(iter(failures.items()), None)
-        such = "" if first is None else f", such as {first[0]}: {first[1]}"
-        raise DataError(
-            f"marked pictures that can be read were needed. Received: none in {of.name}{such}"
-        )
     scores = _scores.scores_of(
         looked, classes=classes, kinds=kinds, threshold=chosen.threshold, distance=chosen.near_px
     )

@@ -18,7 +18,7 @@ from fieldsight.datasets.errors import DataError
 from fieldsight.datasets.files import write_atomically
 from fieldsight.pipelines import _console
 from fieldsight.pipelines._errors import CommandError
-from fieldsight.pipelines._files import FAILURES, check_output_folder, write_failures
+from fieldsight.pipelines._files import FAILURES, check_output_folder, such_as, write_failures
 from fieldsight.pipelines.wildlife import _cohort
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def prepare(settings: Prepare) -> int:
     failures = {**found.failures, **failures}
     if not readable:
         raise CommandError(
-            f"pictures that can be read were needed. Received: none in {settings.data}, such as "
-            f"{next(iter(failures.items()), ('', 'there is none'))}."
+            f"pictures that can be read were needed. Received: none in {settings.data}"
+            f"{such_as(failures)}."
         )
     about = _about(found, readable, failures)
     about["seconds"] = round(time.perf_counter() - started, 1)

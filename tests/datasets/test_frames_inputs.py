@@ -282,7 +282,7 @@ def test_places_of_a_bands_nodata_are_none(tmp_path: Path, dtype: str, nodata: f
     assert image[:5].all()
 
 
-@pytest.mark.parametrize("nodata", ["-9999", "256", "0.5"])
+@pytest.mark.parametrize("nodata", ["-9999", "256", "0.5", "inf"])
 def test_nodata_that_no_pixel_can_have_hides_none(tmp_path: Path, nodata: str) -> None:
     write_tiff(tmp_path / "a.tif", np.full((1, 20, 30), 241, np.uint8))  # -9999 modulo 256
     (tmp_path / "a.vrt").write_text(
