@@ -43,6 +43,7 @@ class Recipe:
     epochs: int
     batch_size: int = 128
     learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "muon"] = "adamw"
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     warmup: float = 0.1  # share of all steps over which the learning rate rises
     weight_decay: float = 0.0
@@ -128,14 +129,25 @@ def learning_rate_schedule(recipe: Recipe, total_steps: int) -> Any:
     )
 
 
-def optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """AdamW with the recipe's schedule over all its epochs."""
+def optimizer(recipe: Recipe, steps_per_epoch: int, *, last_layers: Sequence[str] = ()) -> Any:
+    """The recipe's, with its schedule over all its epochs.
+
+    Args:
+        recipe: of which optimizer, rate, schedule, epochs and decay are read here.
+        steps_per_epoch: of it.
+        last_layers: expressions for the paths of those that Muon leaves to AdamW.
+    """
     import keras
 
-    return keras.optimizers.AdamW(
-        learning_rate_schedule(recipe, recipe.epochs * steps_per_epoch),
-        weight_decay=recipe.weight_decay,
-    )
+    schedule = learning_rate_schedule(recipe, recipe.epochs * steps_per_epoch)
+    if recipe.optimizer == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+    from fieldsight.core.optimizers import Muon
+
+    return Muon(
+        schedule, weight_decay=recipe.weight_decay, adam_weight_decay=recipe.weight_decay,
+        exclude_layers=list(last_layers),
+    )  # fmt: skip
 
 
 def compile_classifier(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:

@@ -1,8 +1,7 @@
-"""The detector's training: in rounds, the later ones on its own mistakes."""
+"""The detector's training, from some epoch on on its own mistakes too."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 FOLLOWED = 96  # validation windows, the same after each epoch
 SURE = 0.1  # probability from which on a mistake is learned from
 MINED = 8  # of a frame's false alarms, the highest
+LAST_LAYERS = ("(heat|log_size|offset)/",)
 LARGE_OBJECTS = 48.0  # pixels: where usual objects are larger, the network looks further
 
 
@@ -54,13 +54,13 @@ def train(
     on_epoch: OnEpoch | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[keras.Model, dict[str, list[float]], int]:
-    """Train the detector: a first round, hard negatives from it, a second.
+    """Train the detector; after its first epochs hard negatives are among what it is shown.
 
     Args:
         cohort: the pictures.
         way: how long, on what.
         folder: of checkpoints; a training that was stopped goes on from them.
-        on_epoch: told the epoch, counted over all rounds, and its metrics.
+        on_epoch: told the epoch and its metrics.
         say: tells the user what is done.
 
     Returns:
@@ -71,41 +71,53 @@ def train(
     pictures = Pictures(cohort.train, eye)
     side = side_for(pictures.frames, way.side)
     shrunk = max(1, round((side / way.side) ** 2))
-    draw = functools.partial(Windows, pictures, num_classes=count, stride=way.stride, side=side)
+    options: dict[str, Any] = {"num_classes": count, "stride": way.stride, "side": side}
+    draw = Windows(pictures, batch_size=max(2, way.recipe.batch_size // shrunk), **options)
     followed = Windows(
-        Pictures(cohort.val, eye), num_classes=count, stride=way.stride, side=side,
-        batch_size=max(8, FOLLOWED // shrunk), distort=False,
+        Pictures(cohort.val, eye), batch_size=max(8, FOLLOWED // shrunk), distort=False, **options
     )(np.random.default_rng(0))  # fmt: skip
-    history: dict[str, list[float]] = {}
-    hard: list[Place] = []
-    for number, recipe in enumerate(way.rounds):
-        if number:
-            hard = _remembered(
-                folder / f"hard{number}.npz",
-                lambda: mine(model, pictures, way, np.random.default_rng(recipe.seed)),  # noqa: B023
-            )
-            say(f"{len(hard)} places where it was wrong, for the next round")
-        batch_size = max(2, recipe.batch_size // shrunk)
-        data = Batches(draw(batch_size=batch_size, hard=hard), way.steps, recipe.seed)
-        optimizer = _training.optimizer(recipe, way.steps)
-        model.compile(
-            optimizer, DetectionLoss(count),
-            steps_per_execution=_training.steps_an_execution(way.steps),
-        )  # fmt: skip
-        before = len(history.get("loss", ()))
-        fitted = _training.fit(
-            model, data, recipe, validation=followed, monitor="val_loss",
-            folder=folder / f"round{number}", resume=True,
-            on_epoch=None if on_epoch is None else functools.partial(_later, on_epoch, before),
-            validation_batch_size=16,
-        )  # fmt: skip
-        for name, values in fitted.history.items():
-            history.setdefault(name, []).extend(values)
-    return model, history, side
+    data = _Batches(
+        draw, way, lambda rng: _remembered(
+            folder / "mistakes.npz", lambda: mine(model, pictures, way, rng)
+        ),
+    )  # fmt: skip
+    model.compile(
+        _training.optimizer(way.recipe, way.steps, last_layers=LAST_LAYERS),
+        DetectionLoss(count), steps_per_execution=_training.steps_an_execution(way.steps),
+    )  # fmt: skip
+    fitted = _training.fit(
+        model, data, way.recipe, validation=followed, monitor="val_loss", folder=folder,
+        resume=True, on_epoch=on_epoch, validation_batch_size=16,
+    )  # fmt: skip
+    if draw.hard:
+        say(
+            f"from epoch {way.unaided + 1} on it was shown {len(draw.hard)} places where it had "
+            "been wrong"
+        )
+    return model, fitted.history, side
 
 
-def _later(on_epoch: OnEpoch, before: int, epoch: int, metrics: Mapping[str, float]) -> None:
-    on_epoch(before + epoch, metrics)
+class _Batches(Batches):
+    """Windows as they are drawn; from an epoch on, mistakes are among them.
+
+    Args:
+        draw: draws them.
+        way: how many, and from when on.
+        mistakes: of the detector as it is then, or what was kept of them.
+    """
+
+    def __init__(
+        self, draw: Windows, way: Way, mistakes: Callable[[np.random.Generator], list[Place]]
+    ) -> None:
+        super().__init__(draw, way.steps, way.recipe.seed)
+        self.windows, self.unaided, self.mistakes = draw, way.unaided, mistakes
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begin an epoch, from 0."""
+        super().start_epoch(epoch)
+        if epoch >= self.unaided and not self.windows.hard:
+            rng = np.random.default_rng((self.seed, self.unaided, self.steps))
+            self.windows.hard = tuple(self.mistakes(rng))
 
 
 def mine(model: Any, pictures: Pictures, way: Way, rng: np.random.Generator) -> list[Place]:

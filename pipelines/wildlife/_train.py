@@ -125,8 +125,8 @@ def _train(settings: Train, run: Run) -> tuple[dict[str, float], Sequence[Any]]:
     began = time.perf_counter()
     from fieldsight.pipelines.wildlife import _detector
 
-    total = sum(one.epochs for one in way.rounds)
-    say(f"detector: {total} epochs of {way.steps} batches of {way.rounds[0].batch_size} windows")
+    epochs, batch_size = way.recipe.epochs, way.recipe.batch_size
+    say(f"detector: {epochs} epochs of {way.steps} batches of {batch_size} windows")
     network, history, side = _detector.train(cohort, way, run.folder / "detector", _told(run), say)
     seconds["train"] = time.perf_counter() - began
     figures, tables = _score(run, way, cohort, (network, history, side), seconds)
@@ -229,9 +229,8 @@ def _largest(cohort: Cohort) -> float:
 
 
 def _parameters(way: _recipes.Way, cohort: Cohort, precision: str) -> dict[str, Any]:
-    flat = {name: value for name, value in dataclasses.asdict(way).items() if name != "rounds"}
-    for number, one in enumerate(way.rounds):
-        flat |= {f"round{number}_{name}": value for name, value in dataclasses.asdict(one).items()}
+    flat = dataclasses.asdict(way)
+    flat |= flat.pop("recipe")
     return {
         **{f"recipe_{name}": value for name, value in flat.items()},
         "chosen_precision": precision,

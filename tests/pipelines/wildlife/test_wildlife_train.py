@@ -16,11 +16,10 @@ from fieldsight.core import runtime
 from fieldsight.core.runtime.predictor import Predictor
 from fieldsight.datasets import animals
 from fieldsight.datasets.thermal import Scale
-from fieldsight.pipelines import _training
 from fieldsight.pipelines.__main__ import main
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._models import read_card
-from fieldsight.pipelines.wildlife import Train, _cohort, _finder, _pictures, _recipes
+from fieldsight.pipelines.wildlife import Train, _cohort, _detector, _finder, _pictures, _recipes
 from fieldsight.pipelines.wildlife._windows import Pictures, Windows
 
 FLIGHTS, FRAMES, SIZE = 6, 5, (96, 128)
@@ -53,10 +52,9 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALL = dataclasses.replace(
-    _recipes.QUICK, filters=(8, 16), pyramid=16, side=64, steps=30, mined=10,
-    rounds=tuple(
-        dataclasses.replace(one, epochs=1, batch_size=4, learning_rate=1e-2)
-        for one in _recipes.QUICK.rounds
+    _recipes.QUICK, filters=(8, 16), pyramid=16, side=64, steps=30, mined=10, unaided=1,
+    recipe=dataclasses.replace(
+        _recipes.QUICK.recipe, epochs=2, batch_size=4, learning_rate=1e-2
     ),
 )  # fmt: skip
 
@@ -178,26 +176,23 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     capsys: pytest.CaptureFixture[str], trained: dict[str, Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(_recipes, "QUICK", SMALL)
-    real, calls = _training.fit, []
+    real = _detector.mine
 
-    def killed(*given: Any, **named: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*given, **named)
+    def killed(*given: Any, **named: Any) -> Any:  # when the first epoch was done and kept
+        raise KeyboardInterrupt
 
     # What a report and a trial of runtimes cost, the other tests pay for.
     monkeypatch.setattr(_pictures, "report", lambda *_: None)
     for module in (runtime, _finder):
         monkeypatch.setattr(module, "predictor", lambda model: Predictor(
             model, "keras", 1e-5, None, None))  # fmt: skip
-    monkeypatch.setattr(_training, "fit", killed)
+    monkeypatch.setattr(_detector, "mine", killed)
     asked = ["wildlife", "train", "--data", str(flights), "--json", "--precision", "float32",
              "--frames-per-second", "5"]  # fmt: skip
     main(asked)
     said = capsys.readouterr().err
     run = said.split("--resume ")[1].split()[0]
-    monkeypatch.setattr(_training, "fit", real)
+    monkeypatch.setattr(_detector, "mine", real)
     assert main(["wildlife", "train", "--resume", run, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["val_ap50"] == pytest.approx(trained["figures"]["val_ap50"], abs=1e-6)
