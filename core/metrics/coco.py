@@ -110,7 +110,8 @@ def coco_scores(
         chances = _checks.column("scores", scores[image], len(boxes))
         found_kinds = _labels("labels", labels, image, len(boxes), num_classes)
         objects += _annotations(image, true_boxes, kinds)
-        findings += _annotations(image, boxes, found_kinds, chances)
+        best = _best(chances, found_kinds, max_detections)
+        findings += _annotations(image, boxes[best], found_kinds[best], chances[best])
         if ignored is not None:
             regions = _boxes("ignored", ignored[image], least=np.finfo(float).tiny)
             for kind in range(num_classes):
@@ -170,6 +171,16 @@ def _evaluated(
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"][..., 0], evaluation.eval["recall"][..., 0]
+
+
+def _best(scores: NDArray[np.float64], kinds: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The findings of each class that count, as pycocotools chooses them, in their order.
+
+    It takes the others too, at a millisecond an image for hundreds, and leaves them out by itself.
+    """
+    order = np.argsort(-scores, kind="stable")
+    every = [order[kinds[order] == kind][:count] for kind in np.unique(kinds)]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *every]))
 
 
 def _annotations(

@@ -151,6 +151,29 @@ def test_more_objects_than_findings_that_count_are_warned_of() -> None:
     assert coco_scores([boxes], [boxes], scores=[[1.0] * 102], max_detections=200).ar == 1
 
 
+def test_findings_beyond_those_that_count_change_nothing() -> None:
+    # Chosen by hand: the five best of each class, of equal ones the first, as pycocotools does.
+    rng = np.random.default_rng(4)
+    corners = rng.integers(0, 40, (60, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(4, 9, (60, 2))], axis=1)
+    scores, labels = rng.integers(1, 6, 60) / 5, rng.integers(0, 2, 60)
+    truth, true_labels = boxes[:12] + 1, labels[:12]
+    chosen: list[int] = []
+    for label in (0, 1):
+        mine = [i for i in range(60) if labels[i] == label]
+        chosen += sorted(mine, key=lambda i: (-scores[i], i))[:5]
+    chosen.sort()
+    options: dict[str, Any] = {"true_labels": [true_labels], "num_classes": 2}
+    with pytest.warns(UserWarning, match="larger max_detections"):
+        every = coco_scores([truth], [boxes], scores=[scores], labels=[labels],
+                            max_detections=5, **options)  # fmt: skip
+    best = coco_scores([truth], [boxes[chosen]], scores=[scores[chosen]],
+                       labels=[labels[chosen]], max_detections=60, **options)  # fmt: skip
+    assert every == best
+    assert every.ap is not None
+    assert every.ap > 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
