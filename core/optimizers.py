@@ -17,13 +17,11 @@ class Muon(keras.optimizers.Muon):
 
     A step's momentum is brought near the orthogonal matrix that is closest to it, so that a kernel
     moves in all its directions alike and not along the few that the gradient is large in. A kernel
-    `(*window, inputs, outputs)` is a matrix of `window * inputs` rows. Vectors, such as biases and
-    what normalisations learn, are AdamW's, as are the layers of `exclude_layers`: the last ones of
-    a network belong there. Steps have the size of AdamW's (Liu et al., below), yet rates of 0.01
-    to 0.03 suit a network with batch normalisation.
-
-    Of the cubes that Newton and Schulz's iteration takes all but two are of the kernel's smaller
-    side alone: of a kernel of 864 by 96, 32 million products for Keras's 85.
+    `(*window, inputs, outputs)` is a matrix of `window * inputs` rows. AdamW's are biases, what
+    normalisations learn and all else that makes a single row or column, depthwise kernels among
+    them; and the layers that `exclude_layers` names, as a network's last ones should be, and layers
+    that are locally connected, whose places aren't one matrix. Steps have the size of AdamW's (Liu
+    et al., below), yet rates of 0.01 to 0.03 suit a network with batch normalisation.
 
     Reference:
         Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024 (convolutions
@@ -32,7 +30,8 @@ class Muon(keras.optimizers.Muon):
 
     Args:
         learning_rate: a number or a schedule; of AdamW's part too, times `adam_lr_ratio`.
-        **options: as `keras.optimizers.Muon` has them.
+        **options: as `keras.optimizers.Muon` has them; `exclude_layers` are expressions that are
+            searched for in the paths of variables, such as `"logits/"`.
 
     Example:
         The kernel of 3 by 3 places, 2 inputs and 4 outputs takes a step of 0.2 * sqrt(18) times
@@ -51,7 +50,7 @@ class Muon(keras.optimizers.Muon):
     def _should_use_adamw(self, variable: Any) -> bool:
         last = any(re.search(layer, variable.path) for layer in self.exclude_layers)
         is_embedding = self.exclude_embeddings and "embedding" in variable.path.lower()
-        return len(variable.shape) < 2 or is_embedding or last
+        return len(variable.shape) < 2 or min(_matrix(variable.shape)) < 2 or is_embedding or last
 
     def lr_adjust(self, x: Any) -> Any:
         """A step of a kernel's shape, by how large its matrix is."""
@@ -60,27 +59,11 @@ class Muon(keras.optimizers.Muon):
         return x * (math.sqrt(max(_matrix(x.shape))) * self.rms_rate)
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
-        """What is near the orthogonal matrix closest to a kernel-shaped momentum.
-
-        The iteration multiplies x by polynomials of xᵀx alone. These are gathered, and x is
-        multiplied once.
-        """
-        matrix = ops.reshape(x, _matrix(x.shape))
-        matrix = matrix / (ops.norm(matrix) + 1e-7)
-        is_tall = matrix.shape[0] >= matrix.shape[1]
-        across = ops.transpose(matrix)
-        square = ops.matmul(across, matrix) if is_tall else ops.matmul(matrix, across)
-        same = self.muon_a * ops.eye(square.shape[0], dtype=square.dtype)
-        gathered = None
-        for step in range(steps):
-            factor = same + self.muon_b * square + self.muon_c * ops.matmul(square, square)
-            gathered = factor if gathered is None else ops.matmul(gathered, factor)
-            if step < steps - 1:
-                square = ops.matmul(factor, ops.matmul(square, factor))
-        if gathered is not None:
-            first, second = (matrix, gathered) if is_tall else (gathered, matrix)
-            matrix = ops.matmul(first, second)
-        return ops.reshape(matrix, x.shape)
+        """What is near the orthogonal matrix closest to a kernel-shaped momentum."""
+        # In float32, for the sum of its squares is beyond float16.
+        matrix = ops.cast(ops.reshape(x, _matrix(x.shape)), "float32")
+        matrix = super().zeropower_via_newtonschulz5(matrix, steps)
+        return ops.cast(ops.reshape(matrix, x.shape), x.dtype)
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:

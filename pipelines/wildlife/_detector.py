@@ -76,24 +76,21 @@ def train(
     followed = Windows(
         Pictures(cohort.val, eye), batch_size=max(8, FOLLOWED // shrunk), distort=False, **options
     )(np.random.default_rng(0))  # fmt: skip
-    data = _Batches(
-        draw, way, lambda rng: _remembered(
-            folder / "mistakes.npz", lambda: mine(model, pictures, way, rng)
-        ),
-    )  # fmt: skip
+
+    def mistakes(rng: np.random.Generator) -> list[Place]:
+        found = _remembered(folder / "mistakes.npz", lambda: mine(model, pictures, way, rng))
+        say(f"{len(found)} places where it was wrong: shown to it from now on")
+        return found
+
     model.compile(
         _training.optimizer(way.recipe, way.steps, last_layers=LAST_LAYERS),
         DetectionLoss(count), steps_per_execution=_training.steps_an_execution(way.steps),
     )  # fmt: skip
+    data = _Batches(draw, way, mistakes)
     fitted = _training.fit(
         model, data, way.recipe, validation=followed, monitor="val_loss", folder=folder,
         resume=True, on_epoch=on_epoch, validation_batch_size=16,
     )  # fmt: skip
-    if draw.hard:
-        say(
-            f"from epoch {way.unaided + 1} on it was shown {len(draw.hard)} places where it had "
-            "been wrong"
-        )
     return model, fitted.history, side
 
 
@@ -101,23 +98,25 @@ class _Batches(Batches):
     """Windows as they are drawn; from an epoch on, mistakes are among them.
 
     Args:
-        draw: draws them.
+        windows: draws them.
         way: how many, and from when on.
         mistakes: of the detector as it is then, or what was kept of them.
     """
 
     def __init__(
-        self, draw: Windows, way: Way, mistakes: Callable[[np.random.Generator], list[Place]]
+        self, windows: Windows, way: Way, mistakes: Callable[[np.random.Generator], list[Place]]
     ) -> None:
-        super().__init__(draw, way.steps, way.recipe.seed)
-        self.windows, self.unaided, self.mistakes = draw, way.unaided, mistakes
+        super().__init__(windows, way.steps, way.recipe.seed)
+        self.windows, self.unaided = windows, way.unaided
+        self.mistakes: Callable[[np.random.Generator], list[Place]] | None = mistakes
 
     def start_epoch(self, epoch: int) -> None:
         """Begin an epoch, from 0."""
         super().start_epoch(epoch)
-        if epoch >= self.unaided and not self.windows.hard:
+        if epoch >= self.unaided and self.mistakes is not None:
             rng = np.random.default_rng((self.seed, self.unaided, self.steps))
             self.windows.hard = tuple(self.mistakes(rng))
+            self.mistakes = None  # once
 
 
 def mine(model: Any, pictures: Pictures, way: Way, rng: np.random.Generator) -> list[Place]:

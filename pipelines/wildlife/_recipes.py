@@ -23,7 +23,8 @@ class Way:
         filters: of its backbone, by stride 2, 4, 8, 16.
         pyramid: filters of its way back and its heads.
         recipe: of the training.
-        unaided: epochs after which the detector's mistakes are looked for, and shown to it.
+        unaided: epochs after which the detector's mistakes are looked for, and shown to it; a
+            training of no more does without.
         steps: batches an epoch.
         side: pixels of a window's side, at least.
         mined: frames at most that are searched for mistakes.

@@ -97,7 +97,6 @@ class Windows:
         stride: of the detector.
         side: pixels of a window's side.
         batch_size: windows at once.
-        hard: places where the detector was wrong.
         distort: whether windows are turned, mirrored, and changed in brightness.
     """
 
@@ -109,12 +108,11 @@ class Windows:
         stride: int,
         side: int,
         batch_size: int,
-        hard: Sequence[Place] = (),
         distort: bool = True,
     ) -> None:
         self.pictures, self.num_classes, self.stride = pictures, num_classes, stride
         self.side, self.batch_size, self.distort = side, batch_size, distort
-        self.hard = tuple(hard)
+        self.hard: tuple[Place, ...] = ()  # where the detector was wrong
         frames = pictures.frames
         self._of = np.repeat(np.arange(len(frames)), [len(frame.boxes) for frame in frames])
         boxes = [np.zeros((0, 4)), *(np.asarray(frame.boxes, float) for frame in frames)]

@@ -19,7 +19,15 @@ from fieldsight.datasets.thermal import Scale
 from fieldsight.pipelines.__main__ import main
 from fieldsight.pipelines._errors import CommandError
 from fieldsight.pipelines._models import read_card
-from fieldsight.pipelines.wildlife import Train, _cohort, _detector, _finder, _pictures, _recipes
+from fieldsight.pipelines.wildlife import (
+    Train,
+    _cohort,
+    _detector,
+    _finder,
+    _pictures,
+    _recipes,
+    _train,
+)
 from fieldsight.pipelines.wildlife._windows import Pictures, Windows
 
 FLIGHTS, FRAMES, SIZE = 6, 5, (96, 128)
@@ -171,28 +179,36 @@ def test_evaluate_says_that_no_picture_can_be_read(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("moment", ["while it looks for mistakes", "when they were shown"])
 def test_a_killed_training_goes_on_to_the_same_weights(
-    flights: Path, home: Path, monkeypatch: pytest.MonkeyPatch,
+    moment: str, flights: Path, home: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], trained: dict[str, Any],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(_recipes, "QUICK", SMALL)
-    real = _detector.mine
+    real, before = _detector.mine, moment == "while it looks for mistakes"
 
-    def killed(*given: Any, **named: Any) -> Any:  # when the first epoch was done and kept
-        raise KeyboardInterrupt
+    def killed(epoch: Any, *_: Any) -> Any:  # after the first epoch, which is kept
+        if before or epoch == 1:
+            raise KeyboardInterrupt
 
+    told = _train._told
     # What a report and a trial of runtimes cost, the other tests pay for.
     monkeypatch.setattr(_pictures, "report", lambda *_: None)
     for module in (runtime, _finder):
         monkeypatch.setattr(module, "predictor", lambda model: Predictor(
             model, "keras", 1e-5, None, None))  # fmt: skip
-    monkeypatch.setattr(_detector, "mine", killed)
+    if before:
+        monkeypatch.setattr(_detector, "mine", killed)
+    else:
+        monkeypatch.setattr(_train, "_told", lambda _: killed)
     asked = ["wildlife", "train", "--data", str(flights), "--json", "--precision", "float32",
              "--frames-per-second", "5"]  # fmt: skip
     main(asked)
     said = capsys.readouterr().err
     run = said.split("--resume ")[1].split()[0]
-    monkeypatch.setattr(_detector, "mine", real)
+    # What was found is kept: none is looked for again.
+    monkeypatch.setattr(_detector, "mine", real if before else pytest.fail)
+    monkeypatch.setattr(_train, "_told", told)
     assert main(["wildlife", "train", "--resume", run, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["val_ap50"] == pytest.approx(trained["figures"]["val_ap50"], abs=1e-6)
