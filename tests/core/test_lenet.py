@@ -101,6 +101,8 @@ def test_the_lesson_computes_what_it_says() -> None:
 
 
 def test_the_originals_weights_start_within_the_papers_limit() -> None:
+    # S2 and S4 draw six and sixteen numbers: of one start in 64 all of S2's are below the half.
+    keras.utils.set_random_seed(0)
     model = lenet5(variant="original")
     inputs = {"c1": 25, "s2": 4, "c3": 75, "s4": 4, "c5": 400, "f6": 120}
     for name, fan_in in inputs.items():
