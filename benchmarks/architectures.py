@@ -29,6 +29,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 
 import _pairs
+import _steps
 
 from fieldsight.pipelines import _training
 
@@ -83,13 +84,7 @@ def step(model: Any, contest: Contest) -> Callable[[int], float]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(contest.batch, *contest.shape)).astype("float32")
     y = rng.integers(0, model.output_shape[-1], contest.batch)
-
-    def timed(_: int) -> float:
-        started = time.perf_counter()
-        model.train_on_batch(x, y)
-        return time.perf_counter() - started
-
-    return timed
+    return _steps.timed(model, x, y)
 
 
 def peak() -> float:

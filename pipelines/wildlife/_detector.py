@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,18 @@ def train(
         Pictures(cohort.val, eye), batch_size=max(8, FOLLOWED // shrunk), distort=False, **options
     )(np.random.default_rng(0))  # fmt: skip
 
-    def mistakes(rng: np.random.Generator) -> list[Place]:
+    @functools.cache
+    def show_mistakes() -> None:
+        rng = np.random.default_rng((way.recipe.seed, way.unaided, way.steps))
         found = _remembered(folder / "mistakes.npz", lambda: mine(model, pictures, way, rng))
+        draw.hard = tuple(found)
         say(f"{len(found)} places where it was wrong: shown to it from now on")
-        return found
 
     model.compile(
         _training.optimizer(way.recipe, way.steps, last_layers=LAST_LAYERS),
         DetectionLoss(count), steps_per_execution=_training.steps_an_execution(way.steps),
     )  # fmt: skip
-    data = _Batches(draw, way, mistakes)
+    data = _Batches(draw, way, show_mistakes)
     fitted = _training.fit(
         model, data, way.recipe, validation=followed, monitor="val_loss", folder=folder,
         resume=True, on_epoch=on_epoch, validation_batch_size=16,
@@ -98,25 +101,20 @@ class _Batches(Batches):
     """Windows as they are drawn; from an epoch on, mistakes are among them.
 
     Args:
-        windows: draws them.
+        draw: draws them.
         way: how many, and from when on.
-        mistakes: of the detector as it is then, or what was kept of them.
+        show_mistakes: has mistakes drawn too; asked before each epoch from then on.
     """
 
-    def __init__(
-        self, windows: Windows, way: Way, mistakes: Callable[[np.random.Generator], list[Place]]
-    ) -> None:
-        super().__init__(windows, way.steps, way.recipe.seed)
-        self.windows, self.unaided = windows, way.unaided
-        self.mistakes: Callable[[np.random.Generator], list[Place]] | None = mistakes
+    def __init__(self, draw: Windows, way: Way, show_mistakes: Callable[[], None]) -> None:
+        super().__init__(draw, way.steps, way.recipe.seed)
+        self.unaided, self.show_mistakes = way.unaided, show_mistakes
 
     def start_epoch(self, epoch: int) -> None:
         """Begin an epoch, from 0."""
         super().start_epoch(epoch)
-        if epoch >= self.unaided and self.mistakes is not None:
-            rng = np.random.default_rng((self.seed, self.unaided, self.steps))
-            self.windows.hard = tuple(self.mistakes(rng))
-            self.mistakes = None  # once
+        if epoch >= self.unaided:
+            self.show_mistakes()
 
 
 def mine(model: Any, pictures: Pictures, way: Way, rng: np.random.Generator) -> list[Place]:
